@@ -1,0 +1,148 @@
+//! Putting the parts together: database, schema, service, routes, jobs.
+
+use crate::config::Settings;
+use crate::db::{Database, OpenError, migrate};
+use crate::error::{Error, in_one_line};
+use crate::http::{AppState, router, server};
+use crate::jobs::Jobs;
+use crate::service::PfaMirrorService;
+use crate::shutdown::{GRACE_PERIOD, Shutdown};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use std::io;
+use tokio::net::TcpListener;
+
+/// Why the service did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// No database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A statement failed.
+    #[error(transparent)]
+    Service(#[from] Error),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        /// PFA_BIND.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The listener or the signals failed.
+    #[error("serving failed: {0}")]
+    Serve(#[from] io::Error),
+    /// The scheduler failed.
+    #[error("the scheduler failed: {0}")]
+    Schedule(#[from] tokio_cron_scheduler::JobSchedulerError),
+    /// The metrics recorder failed.
+    #[error("metrics cannot be recorded: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// The schema is behind and may not be brought up to date.
+    #[error("{0} migrations are waiting and --no-migrate was given; run `pfa-vanguard migrate`")]
+    MigrationsWaiting(usize),
+    /// The private PostgreSQL ended under us.
+    #[error("the private PostgreSQL has ended: {0}")]
+    DatabaseEnded(String),
+}
+
+/// An open, migrated database and the service on it.
+#[derive(Debug)]
+pub struct App {
+    /// The database.
+    pub database: Database,
+    /// The service.
+    pub service: PfaMirrorService,
+}
+
+impl App {
+    /// Opens the database and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When there is no database or a migration fails.
+    pub async fn open(settings: &Settings) -> Result<Self, AppError> {
+        let database = Database::open(settings).await?;
+        if let Err(error) = migrate::migrate(&database.pool).await {
+            database.close().await;
+            return Err(error.into());
+        }
+        Ok(Self::on(database))
+    }
+
+    /// Opens the database and refuses one whose schema is behind this build.
+    ///
+    /// # Errors
+    /// When there is no database or migrations are waiting.
+    pub async fn open_without_migrating(settings: &Settings) -> Result<Self, AppError> {
+        let database = Database::open(settings).await?;
+        match migrate::count_pending(&database.pool).await? {
+            0 => Ok(Self::on(database)),
+            waiting => {
+                database.close().await;
+                Err(AppError::MigrationsWaiting(waiting))
+            }
+        }
+    }
+
+    fn on(database: Database) -> Self {
+        let service = PfaMirrorService::new(database.pool.clone());
+        Self { database, service }
+    }
+
+    /// Serves until a signal comes or the private PostgreSQL ends; then lets work under way end and
+    /// closes everything.
+    ///
+    /// # Errors
+    /// When a part cannot be started, or the private PostgreSQL ended by itself.
+    pub async fn serve(self, settings: &Settings, listener: TcpListener) -> Result<(), AppError> {
+        let shutdown = Shutdown::default();
+        shutdown.on_signal()?;
+        let metrics = PrometheusBuilder::new().install_recorder()?;
+        let router = router::router(AppState { service: self.service.clone(), metrics });
+        let jobs = Jobs::start(self.service.clone(), &settings.refresh_cron, &shutdown).await?;
+        tracing::info!(address = %listener.local_addr()?, "serving");
+
+        let serving = server::serve(listener, router, &shutdown);
+        tokio::pin!(serving);
+        let outcome = tokio::select! {
+            served = &mut serving => served.map_err(AppError::from),
+            log = wait_for_database(&self.database) => {
+                tracing::error!(log, "the private PostgreSQL has ended");
+                shutdown.token.cancel();
+                Err(AppError::DatabaseEnded(log))
+            }
+            () = async { shutdown.token.cancelled().await; tokio::time::sleep(GRACE_PERIOD).await } => {
+                tracing::warn!("some requests did not end within the grace period");
+                Ok(())
+            }
+        };
+        jobs.stop().await;
+        shutdown.drain().await;
+        self.database.close().await;
+        tracing::info!("stopped");
+        outcome
+    }
+}
+
+/// Takes the address before anything slow begins, so that a taken port is told at once.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
+    TcpListener::bind(settings.bind).await.map_err(|source| AppError::Bind { address: settings.bind, source })
+}
+
+/// Ends when the private PostgreSQL does; never without one.
+async fn wait_for_database(database: &Database) -> String {
+    match &database.embedded {
+        Some(server) => server.wait_for_exit().await.to_string(),
+        None => std::future::pending().await,
+    }
+}
+
+impl AppError {
+    /// The error and its causes as one line.
+    #[must_use]
+    pub fn in_one_line(&self) -> String {
+        in_one_line(self)
+    }
+}

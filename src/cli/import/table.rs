@@ -1,0 +1,80 @@
+//! Tables: headers matched loosely to the dictionary, cells as raw values.
+
+use crate::domain::field::{Field, Kind};
+use serde_json::{Map, Value};
+
+/// What each column of a table is.
+#[derive(Debug)]
+pub(super) struct Columns(Vec<Column>);
+
+#[derive(Debug)]
+enum Column {
+    Known(Field),
+    /// A key that the dictionary does not have; it is kept under its header.
+    Unknown(String),
+}
+
+impl Columns {
+    /// Matches headers by their letters and digits alone: `Forecast Start`, `forecast_start` and
+    /// `forecastStart` are the same.
+    pub(super) fn of(headers: &csv::StringRecord) -> Result<Self, String> {
+        let mut columns = Vec::new();
+        let mut known = Vec::new();
+        for header in headers {
+            let header = header.trim_start_matches('\u{feff}').trim();
+            match Field::ALL.iter().copied().find(|field| letters(field.key()) == letters(header)) {
+                Some(field) if known.contains(&field) => return Err(format!("two columns are {field}")),
+                Some(field) => {
+                    known.push(field);
+                    columns.push(Column::Known(field));
+                }
+                None => columns.push(Column::Unknown(header.to_owned())),
+            }
+        }
+        if known.contains(&Field::PfaId) { Ok(Self(columns)) } else { Err("the table has no column pfaId".to_owned()) }
+    }
+
+    /// A row as a raw object; blank cells are missing.
+    pub(super) fn object(&self, row: &csv::StringRecord) -> Map<String, Value> {
+        let cells = self.0.iter().zip(row).filter(|(_, cell)| !cell.trim().is_empty());
+        cells
+            .filter_map(|(column, cell)| match column {
+                Column::Known(field) if field.kind() == Kind::Amount => Some((field.key().to_owned(), Value::from(plain_amount(cell)))),
+                Column::Known(field) => Some((field.key().to_owned(), Value::from(cell))),
+                Column::Unknown(header) if header.is_empty() => None,
+                Column::Unknown(header) => Some((header.clone(), Value::from(cell))),
+            })
+            .collect()
+    }
+}
+
+fn letters(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+}
+
+/// `$ 15,000.00` without currency sign, thousands separators and blanks.
+fn plain_amount(cell: &str) -> String {
+    cell.chars().filter(|&character| !matches!(character, '$' | ',' | ' ')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn headers_match_loosely_and_amounts_lose_their_dress() {
+        let columns = Columns::of(&vec!["\u{feff}PFA ID", "Forecast_Start", "monthly rate", "Cost Code", ""].into()).expect("columns");
+        let object = columns.object(&vec!["7", "2025-03-01", "$15,000.50", "X", "y"].into());
+        assert_eq!(
+            Value::Object(object),
+            json!({"pfaId": "7", "forecastStart": "2025-03-01", "monthlyRate": "15000.50", "Cost Code": "X"})
+        );
+    }
+
+    #[test]
+    fn an_id_column_is_needed_and_no_column_may_come_twice() {
+        assert!(Columns::of(&vec!["category"].into()).is_err());
+        assert!(Columns::of(&vec!["pfaId", "pfa_id"].into()).is_err());
+    }
+}

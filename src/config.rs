@@ -1,0 +1,121 @@
+//! Settings: one struct, every field with a flag and an environment name. The environment is read
+//! nowhere else.
+
+use clap::{Args, ValueEnum};
+use secrecy::SecretString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Settings of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Settings {
+    /// PostgreSQL 15 or newer to use, as postgres://user:password@host/database. Without it the
+    /// service starts a private PostgreSQL of its own in the data directory.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", global = true, value_parser = database_url)]
+    pub database_url: Option<SecretString>,
+
+    /// Address to listen on.
+    #[arg(long, env = "PFA_BIND", value_name = "ADDRESS", default_value = "127.0.0.1:8080", global = true)]
+    pub bind: SocketAddr,
+
+    /// Directory of the private PostgreSQL.
+    #[arg(long, env = "PFA_DATA_DIR", value_name = "DIR", default_value = ".pfa", global = true)]
+    pub data_dir: PathBuf,
+
+    /// What to log, as tracing directives: info, debug, `pfa_vanguard=debug,warn`.
+    #[arg(long, env = "PFA_LOG", value_name = "DIRECTIVES", default_value = "info", global = true, value_parser = log_directives)]
+    pub log: String,
+
+    /// How to write the log.
+    #[arg(long, env = "PFA_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+
+    /// Most connections to the database; two to four times its cores is a good number.
+    #[arg(long, env = "PFA_POOL_SIZE", value_name = "N", default_value = "8", global = true, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    pub pool_size: u32,
+
+    /// Milliseconds after which a statement of a request is cancelled.
+    #[arg(long, env = "PFA_STATEMENT_TIMEOUT_MS", value_name = "MS", default_value = "30000", global = true, value_parser = clap::value_parser!(u32).range(100..=3_600_000))]
+    pub statement_timeout_ms: u32,
+
+    /// When to refresh the summaries: a cron expression with seconds.
+    #[arg(long, env = "PFA_REFRESH_CRON", value_name = "CRON", default_value = "0 */15 * * * *", global = true, value_parser = cron_expression)]
+    pub refresh_cron: String,
+
+    /// Who may call. `off` trusts the header X-User-Id and is accepted on a loopback address only.
+    #[arg(long, env = "PFA_AUTH", value_name = "MODE", default_value = "off", global = true)]
+    pub auth: AuthMode,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How callers are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuthMode {
+    /// By the header X-User-Id, `dev` without it.
+    Off,
+    /// By a signed token (not available in this version).
+    Jwt,
+}
+
+/// A setting that is wrong in combination with another.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{name}: {problem}")]
+pub struct SettingError {
+    /// The environment name.
+    pub name: &'static str,
+    /// What is wrong and what is allowed.
+    pub problem: String,
+}
+
+impl Settings {
+    /// Checks what only serving needs: authentication against the address.
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn check_for_serving(&self) -> Result<(), SettingError> {
+        match self.auth {
+            AuthMode::Jwt => Err(SettingError { name: "PFA_AUTH", problem: "jwt is not available in this version; allowed: off".into() }),
+            AuthMode::Off if !self.bind.ip().is_loopback() => Err(SettingError {
+                name: "PFA_AUTH",
+                problem: format!("off trusts every caller and is accepted on a loopback address only, but PFA_BIND is {}", self.bind),
+            }),
+            AuthMode::Off => Ok(()),
+        }
+    }
+
+    /// How long a statement of a request may take.
+    #[must_use]
+    pub fn statement_timeout(&self) -> Duration {
+        Duration::from_millis(self.statement_timeout_ms.into())
+    }
+}
+
+fn database_url(text: &str) -> Result<SecretString, String> {
+    if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+        return Err("must begin with postgres:// or postgresql://".into());
+    }
+    // The driver's own message could repeat the password.
+    sqlx::postgres::PgConnectOptions::from_str(text).map_err(|_| "is no valid PostgreSQL URL".to_owned())?;
+    Ok(SecretString::from(text))
+}
+
+fn log_directives(text: &str) -> Result<String, String> {
+    tracing_subscriber::EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}
+
+fn cron_expression(text: &str) -> Result<String, String> {
+    crate::jobs::check_cron(text)?;
+    Ok(text.to_owned())
+}

@@ -1,0 +1,68 @@
+//! The database: a server of our own or somebody's URL, the pool, and the migrations.
+
+pub mod embedded;
+pub mod migrate;
+pub mod pool;
+
+use crate::config::Settings;
+use crate::error::Error;
+use embedded::{Durability, EmbeddedError, EmbeddedOptions, EmbeddedServer};
+use secrecy::ExposeSecret as _;
+use sqlx::PgPool;
+
+/// Name of the database inside the private server.
+const EMBEDDED_DATABASE: &str = "pfa_vanguard";
+
+/// An open database; drop or [`Database::close`] ends the private server, if there is one.
+#[derive(Debug)]
+pub struct Database {
+    /// The pool.
+    pub pool: PgPool,
+    /// The private server, when no URL was given.
+    pub embedded: Option<EmbeddedServer>,
+}
+
+/// Why no database could be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The private server does not start.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// The database does not answer or cannot be migrated.
+    #[error(transparent)]
+    Database(#[from] Error),
+}
+
+impl Database {
+    /// Opens the database of the settings: their URL, else the private server.
+    ///
+    /// # Errors
+    /// When there is none to be had, or it does not answer.
+    pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
+        let (url, embedded) = match &settings.database_url {
+            Some(url) => (url.clone(), None),
+            None => {
+                let options = EmbeddedOptions {
+                    data_dir: settings.data_dir.clone(),
+                    database: EMBEDDED_DATABASE.to_owned(),
+                    durability: Durability::Durable,
+                    settings: Vec::new(),
+                };
+                let server = EmbeddedServer::start(options, |step| tracing::info!("{step}")).await?;
+                (server.url(), Some(server))
+            }
+        };
+        let pool = pool::open(url.expose_secret(), settings).await?;
+        Ok(Self { pool, embedded })
+    }
+
+    /// Closes the pool and stops the private server.
+    pub async fn close(self) {
+        self.pool.close().await;
+        if let Some(server) = self.embedded
+            && let Err(error) = server.stop().await
+        {
+            tracing::error!(%error, "the private PostgreSQL did not stop cleanly");
+        }
+    }
+}

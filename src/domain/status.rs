@@ -1,0 +1,50 @@
+//! The status shown to people: derived from three flags, the first match wins.
+
+/// Status of a record, in the order in which it is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Cancelled.
+    Discontinued,
+    /// On site and billed.
+    Actualized,
+    /// Its budget may be given to another record.
+    FundsTransferable,
+    /// None of these: a plan and a forecast.
+    Forecast,
+}
+
+impl Status {
+    /// Every status, in the order in which it is decided.
+    pub const ALL: [Self; 4] = [Self::Discontinued, Self::Actualized, Self::FundsTransferable, Self::Forecast];
+
+    /// The word in parameters.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Discontinued => "discontinued",
+            Self::Actualized => "actualized",
+            Self::FundsTransferable => "fundsTransferable",
+            Self::Forecast => "forecast",
+        }
+    }
+
+    /// The status of a word, or nothing for an unknown one.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.word() == word)
+    }
+
+    /// The status that three flags give.
+    #[must_use]
+    pub const fn of(is_discontinued: bool, is_actualized: bool, is_funds_transferable: bool) -> Self {
+        if is_discontinued {
+            Self::Discontinued
+        } else if is_actualized {
+            Self::Actualized
+        } else if is_funds_transferable {
+            Self::FundsTransferable
+        } else {
+            Self::Forecast
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The one error of the service. It knows nothing of HTTP; `http::problem` gives it a status.
+
+use std::fmt;
+
+/// What can go wrong below the HTTP layer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such organization.
+    #[error("organization {0:?} does not exist")]
+    OrganizationNotFound(String),
+    /// No such session in this organization, or it belongs to somebody else, or it was discarded.
+    #[error("this session does not exist")]
+    SessionNotFound,
+    /// Another refresh is running somewhere.
+    #[error("another refresh is running")]
+    RefreshRunning,
+    /// The statement took longer than `PFA_STATEMENT_TIMEOUT_MS`.
+    #[error("the database did not answer within the time allowed for a statement")]
+    StatementTimeout,
+    /// The database cannot be reached, or has no connection left for us in time.
+    #[error("the database is not available: {0}")]
+    DatabaseUnavailable(#[source] sqlx::Error),
+    /// Anything else that the database says: a defect, never shown to clients.
+    #[error("unexpected database error: {0}")]
+    Database(#[source] sqlx::Error),
+    /// A migration that cannot be applied, or one that this build does not know.
+    #[error("the schema cannot be brought up to date: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+/// Shorthand for results of the service.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+                Self::DatabaseUnavailable(error)
+            }
+            sqlx::Error::Database(database) => match database.code().as_deref() {
+                Some("57014") => Self::StatementTimeout,
+                // Connection failures, too many connections, shutting down or starting up.
+                Some(code) if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
+                    Self::DatabaseUnavailable(error)
+                }
+                _ => Self::Database(error),
+            },
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// A refusal that the admission check of a reading statement reports (see `pfa_refusal`).
+pub(crate) fn refusal(what: Option<&str>, organization: &str) -> Result<()> {
+    match what {
+        None => Ok(()),
+        Some("organization") => Err(Error::OrganizationNotFound(organization.to_owned())),
+        Some(_) => Err(Error::SessionNotFound),
+    }
+}
+
+/// Joins an error and its causes into one line for people and logs.
+#[must_use]
+pub fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+    impl fmt::Display for Chain<'_> {
+        fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            let mut text = self.0.to_string();
+            let mut source = self.0.source();
+            while let Some(cause) = source {
+                let cause_text = cause.to_string();
+                if !text.contains(&cause_text) {
+                    text = format!("{text}: {cause_text}");
+                }
+                source = cause.source();
+            }
+            formatter.write_str(&text.replace('\n', " "))
+        }
+    }
+    Chain(error).to_string()
+}

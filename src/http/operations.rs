@@ -1,0 +1,141 @@
+//! `/ops`: refresh and analyze.
+
+use crate::http::AppState;
+use crate::http::extract::{Caller, Json};
+use crate::http::parameters::Parameters;
+use crate::http::problem::Problem;
+use crate::service::analyze::Measurement;
+use crate::service::refresh::RefreshRun;
+use axum::Json as JsonAnswer;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// So many runs are listed.
+const LISTED_RUNS: i64 = 50;
+
+/// One run of the refresh.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefreshAnswer {
+    /// Ascending number.
+    pub id: i64,
+    /// Why it ran: schedule, request, import or manual.
+    pub reason: String,
+    /// completed, skipped (another one was running) or failed.
+    pub outcome: String,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took, in milliseconds.
+    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[schema(value_type = f64)]
+    pub duration_ms: Decimal,
+    /// Whether it failed; the log of the service says why.
+    pub failed: bool,
+}
+
+impl From<RefreshRun> for RefreshAnswer {
+    fn from(run: RefreshRun) -> Self {
+        let RefreshRun { id, reason, outcome, started_at, duration_ms, error } = run;
+        Self { id, reason, outcome, started_at, duration_ms, failed: error.is_some() }
+    }
+}
+
+/// The last runs of the refresh.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RefreshList {
+    /// Newest first.
+    pub data: Vec<RefreshAnswer>,
+}
+
+/// Refreshes the summaries now. Readers are not blocked; one refresh runs at a time.
+#[utoipa::path(post, path = "/api/v1/ops/refresh", tag = "operations", operation_id = "refreshSummaries",
+    responses((status = 200, body = RefreshAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "Another refresh is running")))]
+pub async fn refresh_summaries(
+    State(state): State<AppState>,
+    _: Caller,
+    parameters: Parameters,
+) -> Result<JsonAnswer<RefreshAnswer>, Problem> {
+    parameters.finish()?;
+    Ok(JsonAnswer(state.service.refresh_views("request").await?.into()))
+}
+
+/// The last refreshes of all processes.
+#[utoipa::path(get, path = "/api/v1/ops/refresh", tag = "operations", operation_id = "listRefreshes",
+    responses((status = 200, body = RefreshList), (status = 400, body = Problem, content_type = "application/problem+json")))]
+pub async fn list_refreshes(State(state): State<AppState>, _: Caller, parameters: Parameters) -> Result<JsonAnswer<RefreshList>, Problem> {
+    parameters.finish()?;
+    let runs = state.service.list_refresh_runs(LISTED_RUNS).await?;
+    Ok(JsonAnswer(RefreshList { data: runs.into_iter().map(RefreshAnswer::from).collect() }))
+}
+
+/// What to measure.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnalyzeRequest {
+    /// Code of the organization.
+    #[schema(example = "HOLNG")]
+    pub organization: String,
+    /// Only this category.
+    pub category: Option<String>,
+    /// Only this source.
+    pub source: Option<String>,
+}
+
+/// What the promised readings took.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AnalyzeAnswer {
+    /// One entry a reading.
+    pub data: Vec<MeasurementAnswer>,
+}
+
+/// What one reading took, against its target.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MeasurementAnswer {
+    /// Which reading.
+    pub query: String,
+    /// What it may take, in milliseconds.
+    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[schema(value_type = f64)]
+    pub target_ms: Decimal,
+    /// What planning took, in milliseconds.
+    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[schema(value_type = f64)]
+    pub planning_ms: Decimal,
+    /// What it took, in milliseconds.
+    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[schema(value_type = f64)]
+    pub execution_ms: Decimal,
+    /// Rows that it returned.
+    pub rows: i64,
+    /// Indexes that its plan used.
+    pub indexes: Vec<String>,
+    /// Whether it stayed within the target.
+    pub within_target: bool,
+}
+
+impl From<Measurement> for MeasurementAnswer {
+    fn from(measurement: Measurement) -> Self {
+        let Measurement { query, target_ms, planning_ms, execution_ms, rows, indexes, within_target } = measurement;
+        Self { query, target_ms, planning_ms, execution_ms, rows, indexes, within_target }
+    }
+}
+
+/// Runs the promised readings on an organization's data and reports times, rows and indexes.
+#[utoipa::path(post, path = "/api/v1/ops/analyze", tag = "operations", operation_id = "analyzeQueries", request_body = AnalyzeRequest,
+    responses((status = 200, body = AnalyzeAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
+pub async fn analyze_queries(
+    State(state): State<AppState>,
+    _: Caller,
+    parameters: Parameters,
+    Json(request): Json<AnalyzeRequest>,
+) -> Result<JsonAnswer<AnalyzeAnswer>, Problem> {
+    parameters.finish()?;
+    let measurements = state.service.analyze_queries(&request.organization, request.category.as_deref(), request.source.as_deref()).await?;
+    Ok(JsonAnswer(AnalyzeAnswer { data: measurements.into_iter().map(MeasurementAnswer::from).collect() }))
+}

@@ -1,0 +1,114 @@
+//! Query parameters: read one by one, with every fault collected, and unknown names refused.
+
+use crate::http::problem::{FieldError, Problem};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// The parameters of one request.
+#[derive(Debug, Default)]
+pub struct Parameters {
+    given: BTreeMap<String, Vec<String>>,
+    known: Vec<&'static str>,
+    errors: Vec<FieldError>,
+}
+
+impl Parameters {
+    /// Splits a query string; percent-encoded bytes that are no UTF-8 read as replacement characters.
+    #[must_use]
+    pub fn parse(query: Option<&str>) -> Self {
+        let mut given: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            given.entry(name.into_owned()).or_default().push(value.into_owned());
+        }
+        Self { given, ..Self::default() }
+    }
+
+    /// Every value of a repeatable parameter.
+    pub fn all(&mut self, name: &'static str) -> Vec<String> {
+        self.known.push(name);
+        let values = self.given.remove(name).unwrap_or_default();
+        if values.iter().any(|value| value.contains('\0')) {
+            self.refuse(name, "holds a NUL character");
+            return Vec::new();
+        }
+        values
+    }
+
+    /// The value of a parameter that may be given once.
+    pub fn one(&mut self, name: &'static str) -> Option<String> {
+        let mut values = self.all(name);
+        if values.len() > 1 {
+            self.refuse(name, "may be given once only");
+        }
+        values.pop()
+    }
+
+    /// A value read by a function; `expected` completes "must be …".
+    pub fn read<T>(&mut self, name: &'static str, expected: &str, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let text = self.one(name)?;
+        let value = read(&text);
+        if value.is_none() {
+            self.refuse(name, format!("must be {expected}"));
+        }
+        value
+    }
+
+    /// A comma-separated or single value out of a closed list.
+    pub fn choose<T>(&mut self, name: &'static str, allowed: &[&str], read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let text = self.one(name)?;
+        let value = read(&text);
+        if value.is_none() {
+            self.refuse_value(name, &text, allowed);
+        }
+        value
+    }
+
+    /// Every value of a repeatable parameter out of a closed list.
+    pub fn choose_all<T>(&mut self, name: &'static str, allowed: &[&str], read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+        let mut chosen = Vec::new();
+        for text in self.all(name) {
+            match read(&text) {
+                Some(value) => chosen.push(value),
+                None => self.refuse_value(name, &text, allowed),
+            }
+        }
+        chosen
+    }
+
+    /// Every item of a comma-separated parameter out of a closed list, each once.
+    pub fn choose_list<T: PartialEq>(&mut self, name: &'static str, allowed: &[&str], read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+        let text = self.one(name)?;
+        let mut chosen = Vec::new();
+        for item in text.split(',').map(str::trim) {
+            match read(item) {
+                Some(value) if chosen.contains(&value) => self.refuse(name, format!("{item:?} is named twice")),
+                Some(value) => chosen.push(value),
+                None => self.refuse_value(name, item, allowed),
+            }
+        }
+        Some(chosen)
+    }
+
+    /// Notes a fault.
+    pub fn refuse(&mut self, name: &str, message: impl Display) {
+        self.errors.push(FieldError { field: name.to_owned(), message: message.to_string(), allowed: Vec::new() });
+    }
+
+    /// Notes a value that is not in a closed list.
+    pub fn refuse_value(&mut self, name: &str, value: &str, allowed: &[&str]) {
+        let allowed = allowed.iter().map(ToString::to_string).collect();
+        self.errors.push(FieldError { field: name.to_owned(), message: format!("unknown value {value:?}"), allowed });
+    }
+
+    /// Ends the reading: names that nobody asked for are faults, too.
+    ///
+    /// # Errors
+    /// A 400 with every fault.
+    pub fn finish(mut self) -> Result<(), Problem> {
+        for name in self.given.keys() {
+            let allowed = self.known.iter().map(ToString::to_string).collect();
+            self.errors.push(FieldError { field: name.clone(), message: "unknown parameter".into(), allowed });
+        }
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid_parameters(self.errors)) }
+    }
+}

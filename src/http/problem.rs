@@ -1,0 +1,173 @@
+//! Errors on the wire: RFC 9457 problem+json with stable codes. The only place where an error gets
+//! a status. Database text goes to the log, never into an answer.
+
+use crate::error::{Error, in_one_line};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tower_http::request_id::RequestId;
+use utoipa::ToSchema;
+
+/// An answer that says what went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// Names the kind of problem; relative to the service.
+    #[serde(rename = "type")]
+    #[schema(example = "/problems/invalid-parameter")]
+    kind: String,
+    /// The kind of problem, for people.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// The kind of problem, for programs; never changes.
+    #[schema(example = "invalid_parameter")]
+    code: &'static str,
+    /// What happened here.
+    detail: String,
+    /// The id of the request, also in the header X-Request-Id and in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    /// Every parameter or field at fault.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+    #[serde(skip)]
+    retry_after_seconds: Option<u32>,
+}
+
+/// One parameter or field at fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Its name.
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// What is allowed, where that is a closed list.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<String>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("/problems/{}", code.replace('_', "-")),
+            title,
+            status: status.as_u16(),
+            code,
+            detail: detail.into(),
+            request_id: None,
+            errors: Vec::new(),
+            retry_after_seconds: None,
+        }
+    }
+
+    /// 400: parameters or fields at fault.
+    #[must_use]
+    pub fn invalid_parameters(errors: Vec<FieldError>) -> Self {
+        let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        let detail = format!("not acceptable: {}", names.join(", "));
+        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", "Invalid parameter", detail) }
+    }
+
+    /// 400: a body that is not what the route takes.
+    #[must_use]
+    pub fn invalid_body(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_body", "Invalid body", detail)
+    }
+
+    /// 404: a resource that is not there, or not the caller's.
+    #[must_use]
+    pub fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, "Not found", detail)
+    }
+
+    /// 405: the route has other methods.
+    #[must_use]
+    pub fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", "this route has other methods")
+    }
+
+    /// 413: a body over the limit.
+    #[must_use]
+    pub fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "Body too large", "the body is over the limit")
+    }
+
+    /// 415: a body of another media type.
+    #[must_use]
+    pub fn unsupported_media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "Unsupported media type",
+            "send JSON with Content-Type: application/json",
+        )
+    }
+
+    /// 500: a defect of the service.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "Internal error",
+            "the service has a defect; the log has more under this requestId",
+        )
+    }
+
+    fn unavailable(code: &'static str, detail: &str, retry_after_seconds: u32) -> Self {
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Service unavailable", detail);
+        Self { retry_after_seconds: Some(retry_after_seconds), ..problem }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::OrganizationNotFound(_) => Self::not_found("organization_not_found", error.to_string()),
+            Error::SessionNotFound => Self::not_found("session_not_found", error.to_string()),
+            Error::RefreshRunning => Self::new(StatusCode::CONFLICT, "refresh_running", "Conflict", error.to_string()),
+            Error::StatementTimeout => {
+                tracing::warn!("a statement was cancelled after its time-out");
+                Self::unavailable("statement_timeout", &error.to_string(), 1)
+            }
+            Error::DatabaseUnavailable(_) => {
+                tracing::error!(error = in_one_line(&error), "the database is not available");
+                Self::unavailable("database_unavailable", "the database is not available", 5)
+            }
+            Error::Database(_) | Error::Migration(_) => {
+                tracing::error!(error = in_one_line(&error), "unexpected error");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The problem travels in the extensions until [`render_problems`] knows the request's id.
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Middleware: writes the body of problems, with the id of their request.
+pub async fn render_problems(request: Request, next: Next) -> Response {
+    let request_id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).map(str::to_owned);
+    let mut response = next.run(request).await;
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let problem = Problem { request_id, ..problem };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.remove(header::CONTENT_LENGTH);
+    if let Some(seconds) = problem.retry_after_seconds {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    *response.body_mut() = serde_json::to_vec(&problem).unwrap_or_default().into();
+    response
+}

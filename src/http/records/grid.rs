@@ -1,0 +1,194 @@
+//! The grid's parameters: from text to a [`PageQuery`].
+
+use super::{PageQuery, read_reader};
+use crate::domain::cursor::Cursor;
+use crate::domain::field::{Field, Kind};
+use crate::domain::filter::{Filter, Range};
+use crate::domain::sort::{Sort, SortError};
+use crate::domain::status::Status;
+use crate::domain::value::{read_amount, read_flag};
+use crate::http::extract::Caller;
+use crate::http::parameters::Parameters;
+use crate::http::problem::Problem;
+use crate::service::records::CountKind;
+use chrono::NaiveDate;
+use serde_json::{Map, Value};
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+/// Rows of a page when nothing is asked for.
+const DEFAULT_LIMIT: u32 = 100;
+/// Most rows of a page.
+const MAX_LIMIT: u32 = 5_000;
+
+/// What the grid can be asked for. Documentation of the parameters that [`read_page_query`] reads.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[expect(dead_code, reason = "the parameters are read one by one, so that every fault is told at once")]
+pub struct GridParameters {
+    /// Any of these categories.
+    category: Option<Vec<String>>,
+    /// Any of these classes.
+    class: Option<Vec<String>>,
+    /// Rental or Purchase.
+    source: Option<Vec<String>>,
+    /// BEO or PROJECT.
+    dor: Option<Vec<String>>,
+    /// Any of these areas.
+    area_silo: Option<Vec<String>>,
+    /// Any of these manufacturers.
+    manufacturer: Option<Vec<String>>,
+    /// Any of these models.
+    model: Option<Vec<String>>,
+    /// Any of forecast, actualized, discontinued, fundsTransferable.
+    status: Option<Vec<String>>,
+    /// On site and billed, or not.
+    is_actualized: Option<bool>,
+    /// True shows only discontinued records; without it they are hidden.
+    is_discontinued: Option<bool>,
+    /// Budget may be given away, or not.
+    is_funds_transferable: Option<bool>,
+    /// First forecast start, inclusive.
+    forecast_start_from: Option<NaiveDate>,
+    /// Last forecast start, inclusive.
+    forecast_start_to: Option<NaiveDate>,
+    /// First forecast end, inclusive.
+    forecast_end_from: Option<NaiveDate>,
+    /// Last forecast end, inclusive.
+    forecast_end_to: Option<NaiveDate>,
+    /// Timeline viewport `2025-01-01..2025-12-31`: forecasts that touch it.
+    overlaps: Option<String>,
+    /// Lowest monthly rate, inclusive.
+    monthly_rate_min: Option<f64>,
+    /// Highest monthly rate, inclusive.
+    monthly_rate_max: Option<f64>,
+    /// Lowest purchase price, inclusive.
+    purchase_price_min: Option<f64>,
+    /// Highest purchase price, inclusive.
+    purchase_price_max: Option<f64>,
+    /// Words that id, make, model, equipment, contract, category and class together must hold.
+    q: Option<String>,
+    /// A JSON object that the record must contain.
+    contains: Option<String>,
+    /// Read inside this sandbox of the caller.
+    session: Option<Uuid>,
+    /// Columns, a minus for descending; nulls last, the id as tiebreak.
+    #[param(example = "forecastStart,-monthlyRate")]
+    sort: Option<String>,
+    /// Only these keys, separated by commas.
+    #[param(example = "pfaId,category,forecastStart")]
+    fields: Option<String>,
+    /// Rows a page.
+    #[param(minimum = 1, maximum = 5000, default = 100)]
+    limit: Option<u32>,
+    /// Where the page before ended.
+    cursor: Option<String>,
+    /// none, estimated or exact.
+    #[param(default = "none")]
+    count: Option<String>,
+}
+
+/// Reads all parameters of the grid, or tells every fault.
+pub(super) fn read_page_query(organization: String, caller: Caller, mut parameters: Parameters) -> Result<PageQuery, Problem> {
+    let reader = read_reader(organization, caller, &mut parameters);
+    let filter = read_filter(&mut parameters);
+    let sort = read_sort(&mut parameters);
+    let fields = parameters.choose_list("fields", &Field::keys(), Field::from_key);
+    let limit = parameters.read("limit", &format!("a number from 1 to {MAX_LIMIT}"), |text| {
+        text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit))
+    });
+    let count = parameters.choose("count", &["none", "estimated", "exact"], |word| {
+        [CountKind::None, CountKind::Estimated, CountKind::Exact].into_iter().find(|kind| kind.word() == word)
+    });
+    let cursor = parameters.one("cursor");
+    let mut query =
+        PageQuery { reader, filter, sort, fields, limit: limit.unwrap_or(DEFAULT_LIMIT), cursor: None, count: count.unwrap_or_default() };
+    if let Some(text) = cursor {
+        match Cursor::decode(&text, query.fingerprint()) {
+            Ok(cursor) if cursor.values.len() == query.sort.keys().len() => query.cursor = Some(cursor),
+            Ok(_) => parameters.refuse("cursor", crate::domain::cursor::CursorError::Malformed),
+            Err(error) => parameters.refuse("cursor", error),
+        }
+    }
+    parameters.finish()?;
+    Ok(query)
+}
+
+fn read_filter(parameters: &mut Parameters) -> Filter {
+    let mut filter = Filter::default();
+    for field in [Field::Category, Field::Class, Field::Source, Field::Dor, Field::AreaSilo, Field::Manufacturer, Field::Model] {
+        let words = match field.kind() {
+            Kind::Word(allowed) => parameters.choose_all(field.key(), allowed, |word| allowed.contains(&word).then(|| word.to_owned())),
+            _ => parameters.all(field.key()),
+        };
+        if !words.is_empty() {
+            filter.words.insert(field, words);
+        }
+    }
+    filter.statuses = parameters.choose_all("status", &Status::ALL.map(Status::word), Status::from_word);
+    for field in [Field::IsActualized, Field::IsDiscontinued, Field::IsFundsTransferable] {
+        if let Some(flag) = parameters.choose(field.key(), &["true", "false"], read_flag) {
+            filter.flags.insert(field, flag);
+        }
+    }
+    for (field, [from, to]) in
+        [(Field::ForecastStart, ["forecastStartFrom", "forecastStartTo"]), (Field::ForecastEnd, ["forecastEndFrom", "forecastEndTo"])]
+    {
+        let expected = "a date YYYY-MM-DD";
+        if let Some(range) = read_range(parameters, [from, to], expected, read_day) {
+            filter.dates.insert(field, range);
+        }
+    }
+    for (field, [min, max]) in
+        [(Field::MonthlyRate, ["monthlyRateMin", "monthlyRateMax"]), (Field::PurchasePrice, ["purchasePriceMin", "purchasePriceMax"])]
+    {
+        let expected = "a decimal number with at most 11 digits and 4 decimals";
+        if let Some(range) = read_range(parameters, [min, max], expected, read_amount) {
+            filter.amounts.insert(field, range);
+        }
+    }
+    filter.overlaps = parameters.read("overlaps", "two dates YYYY-MM-DD..YYYY-MM-DD, the first not after the second", read_viewport);
+    filter.text = parameters.one("q").unwrap_or_default().to_lowercase().split_whitespace().map(str::to_owned).collect();
+    filter.contains = parameters.read("contains", "a JSON object", |text| {
+        serde_json::from_str::<Map<String, Value>>(text).ok().filter(|object| !Value::from(object.clone()).to_string().contains("\\u0000"))
+    });
+    filter
+}
+
+fn read_sort(parameters: &mut Parameters) -> Sort {
+    let Some(text) = parameters.one("sort") else { return Sort::default() };
+    match Sort::parse(&text) {
+        Ok(sort) => return sort,
+        Err(SortError::UnknownColumn(name)) => parameters.refuse_value("sort", &name, &Field::keys()),
+        Err(error) => parameters.refuse("sort", error),
+    }
+    Sort::default()
+}
+
+/// A range of which at least one end is given; upside down is a fault of its second end.
+fn read_range<T: PartialOrd>(
+    parameters: &mut Parameters,
+    [from_name, to_name]: [&'static str; 2],
+    expected: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Option<Range<T>> {
+    let from = parameters.read(from_name, expected, &read);
+    let to = parameters.read(to_name, expected, &read);
+    if let (Some(from), Some(to)) = (&from, &to)
+        && from > to
+    {
+        parameters.refuse(to_name, format!("must not be below {from_name}"));
+    }
+    (from.is_some() || to.is_some()).then_some(Range { from, to })
+}
+
+/// A plain date; parameters take no time of day.
+fn read_day(text: &str) -> Option<NaiveDate> {
+    (text.len() == 10).then(|| crate::domain::value::read_date(text)).flatten()
+}
+
+fn read_viewport(text: &str) -> Option<(NaiveDate, NaiveDate)> {
+    let (first, last) = text.split_once("..")?;
+    let viewport = (read_day(first)?, read_day(last)?);
+    (viewport.0 <= viewport.1).then_some(viewport)
+}

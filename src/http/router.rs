@@ -1,0 +1,85 @@
+//! All routes, declared once: the same list makes the router and the OpenAPI document.
+
+use crate::http::problem::{Problem, render_problems};
+use crate::http::{AppState, docs, health, kpis, operations, organizations, records, timeline};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use std::any::Any;
+use std::time::Instant;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::trace::TraceLayer;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi as Document;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Largest body that is read.
+const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
+
+fn api() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(docs::ApiDocument::openapi())
+        .routes(routes!(health::check_liveness))
+        .routes(routes!(health::check_readiness))
+        .routes(routes!(health::read_metrics))
+        .routes(routes!(organizations::list_organizations))
+        .routes(routes!(records::list_records))
+        .routes(routes!(records::get_record))
+        .routes(routes!(kpis::get_kpis))
+        .routes(routes!(timeline::get_timeline))
+        .routes(routes!(operations::refresh_summaries, operations::list_refreshes))
+        .routes(routes!(operations::analyze_queries))
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> Document {
+    api().split_for_parts().1
+}
+
+/// The whole service as one router.
+pub fn router(state: AppState) -> Router {
+    let (router, document) = api().split_for_parts();
+    router
+        .with_state(state)
+        .merge(docs::routes(&document))
+        .fallback(async || Problem::not_found("not_found", "this path leads nowhere"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(
+            // From the outside in.
+            ServiceBuilder::new()
+                .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+                .layer(PropagateRequestIdLayer::x_request_id())
+                .layer(TraceLayer::new_for_http().make_span_with(request_span))
+                .layer(middleware::from_fn(count_requests))
+                .layer(middleware::from_fn(render_problems))
+                .layer(CatchPanicLayer::custom(problem_of_panic))
+                .layer(DefaultBodyLimit::max(MAX_BODY_BYTES)),
+        )
+}
+
+fn request_span(request: &Request) -> tracing::Span {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
+    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
+}
+
+/// Counts and times requests by route, never by raw path.
+async fn count_requests(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let method = request.method().to_string();
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let labels = [("method", method), ("route", route), ("status", response.status().as_u16().to_string())];
+    metrics::counter!("http_requests_total", &labels).increment(1);
+    metrics::histogram!("http_request_duration_seconds", &labels).record(started.elapsed());
+    response
+}
+
+fn problem_of_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = message.unwrap_or("no message"), "a handler panicked");
+    Problem::internal().into_response()
+}

@@ -1,0 +1,213 @@
+//! Loading records into the mirror: staging by COPY, then one set-based apply per organization.
+//!
+//! A [`Load`] is one transaction: readers see the mirror before it or after it. Rows whose data is
+//! the same are not touched; changed ones get the next version and a history row.
+
+mod first_load;
+
+use crate::domain::record::Record;
+use crate::error::Result;
+use crate::service::PfaMirrorService;
+use first_load::SetAsideIndex;
+use sqlx::{Postgres, Transaction};
+use std::ops::AddAssign;
+use uuid::Uuid;
+
+/// Rows that a load wrote or left alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// New records.
+    pub inserted: u64,
+    /// Records whose data changed.
+    pub updated: u64,
+    /// Records that were the same.
+    pub unchanged: u64,
+}
+
+impl Applied {
+    /// All records of the load.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.inserted + self.updated + self.unchanged
+    }
+}
+
+impl AddAssign for Applied {
+    fn add_assign(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+    }
+}
+
+/// Where a batch of records belongs and what its history rows say.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Code of the organization; it must exist.
+    pub organization: String,
+    /// Id of the run in `pfa_sync_log`.
+    pub id: Uuid,
+    /// Who brought the records, for the history.
+    pub loaded_by: String,
+}
+
+/// One transaction that loads records into the mirror.
+#[derive(Debug)]
+pub struct Load {
+    transaction: Transaction<'static, Postgres>,
+    /// Indexes that are taken away while an empty mirror is filled, and built again at the end.
+    set_aside: Vec<SetAsideIndex>,
+    staged: u64,
+}
+
+impl PfaMirrorService {
+    /// Begins a load. Nothing is visible, to anybody, before [`Load::commit`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn begin_load(&self) -> Result<Load> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("select set_config('statement_timeout', '0', true)").execute(&mut *transaction).await?;
+        sqlx::query("create temporary table pfa_staging (data jsonb not null) on commit drop").execute(&mut *transaction).await?;
+        let set_aside = first_load::set_indexes_aside(&mut transaction).await?;
+        Ok(Load { transaction, set_aside, staged: 0 })
+    }
+
+    /// Brings planner statistics and the visibility map up to date after a large load.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn vacuum_mirror(&self) -> Result<()> {
+        let mut connection = self.pool.acquire().await?;
+        sqlx::query("set statement_timeout = 0").execute(&mut *connection).await?;
+        sqlx::query("vacuum (analyze) pfa_mirror").execute(&mut *connection).await?;
+        sqlx::query("reset statement_timeout").execute(&mut *connection).await?;
+        Ok(())
+    }
+}
+
+impl Load {
+    /// Copies records into the staging table.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn stage(&mut self, records: &[Record]) -> Result<()> {
+        let mut copy = self.transaction.copy_in_raw("copy pfa_staging (data) from stdin").await?;
+        let mut text = Vec::with_capacity(records.len() * 700);
+        for record in records {
+            push_copy_line(&mut text, record);
+        }
+        copy.send(text).await?;
+        self.staged += copy.finish().await?;
+        Ok(())
+    }
+
+    /// Applies what was staged since the last apply to one organization's mirror.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn apply(&mut self, batch: &Batch) -> Result<Applied> {
+        let connection = &mut *self.transaction;
+        // The row lock makes loads and commits of one organization queue.
+        let change_number: i64 = sqlx::query_scalar("select change_number + 1 from organizations where organization_id = $1 for update")
+            .bind(&batch.organization)
+            .fetch_one(&mut *connection)
+            .await?;
+        if self.staged > 10_000 {
+            sqlx::query("analyze pfa_staging").execute(&mut *connection).await?;
+        }
+        let changed: Vec<Uuid> = sqlx::query_scalar(UPDATE_CHANGED)
+            .bind(&batch.organization)
+            .bind(batch.id)
+            .bind(change_number)
+            .bind(&batch.loaded_by)
+            .fetch_all(&mut *connection)
+            .await?;
+        let inserted = sqlx::query(INSERT_NEW).bind(&batch.organization).bind(batch.id).execute(&mut *connection).await?.rows_affected();
+        if !changed.is_empty() {
+            sqlx::query("select pfa_rebuild_overlay($1, $2)").bind(&batch.organization).bind(&changed).execute(&mut *connection).await?;
+        }
+        let updated = changed.len() as u64;
+        if inserted + updated > 0 {
+            sqlx::query("update organizations set change_number = $2, mirror_change_number = $2 where organization_id = $1")
+                .bind(&batch.organization)
+                .bind(change_number)
+                .execute(&mut *connection)
+                .await?;
+        }
+        sqlx::query("truncate pfa_staging").execute(&mut *connection).await?;
+        let applied = Applied { inserted, updated, unchanged: self.staged - inserted - updated };
+        self.staged = 0;
+        Ok(applied)
+    }
+
+    /// Builds the indexes that were set aside, telling each name, and makes everything visible.
+    ///
+    /// # Errors
+    /// When the database fails; then nothing was loaded.
+    pub async fn commit(mut self, mut on_index: impl FnMut(&str)) -> Result<()> {
+        for index in &self.set_aside {
+            on_index(&index.name);
+            index.build(&mut self.transaction).await?;
+        }
+        self.transaction.commit().await?;
+        Ok(())
+    }
+}
+
+/// Changed records only; `<>` on JSONB compares by meaning, so 1.0 and 1 are the same.
+const UPDATE_CHANGED: &str = "
+    with changed as (
+        select m.id, m.data as before, s.data as after
+          from pfa_staging s
+          join pfa_mirror m on m.organization_id = $1 and m.pfa_id = s.data->>'pfaId'
+         where m.data <> s.data
+    ), updated as (
+        update pfa_mirror m
+           set data = c.after, version = m.version + 1, last_synced_at = now(), sync_batch_id = $2
+          from changed c
+         where m.organization_id = $1 and m.id = c.id
+        returning m.id, m.version, c.before, c.after
+    ), history as (
+        insert into pfa_mirror_history
+               (organization_id, mirror_id, version, change_number, changed_by, source, source_id, before, after)
+        select $1, u.id, u.version, $3, $4, 'import', $2, pfa_pick(u.before, k.keys), pfa_pick(u.after, k.keys)
+          from updated u
+         cross join lateral (select pfa_changed_keys(u.before, u.after) as keys) k
+    )
+    select id from updated";
+
+const INSERT_NEW: &str = "
+    insert into pfa_mirror (organization_id, data, sync_batch_id)
+    select $1, s.data, $2
+      from pfa_staging s
+     where not exists (
+               select from pfa_mirror m
+                where m.organization_id = $1 and m.pfa_id = s.data->>'pfaId')";
+
+/// One line of COPY's text format: compact JSON holds no raw tab or line end, so only its
+/// backslashes need care.
+fn push_copy_line(text: &mut Vec<u8>, record: &Record) {
+    let json = serde_json::to_vec(&record.data).unwrap_or_default();
+    for part in json.split_inclusive(|&byte| byte == b'\\') {
+        text.extend_from_slice(part);
+        if part.ends_with(b"\\") {
+            text.push(b'\\');
+        }
+    }
+    text.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn backslashes_are_doubled_in_copy_lines() {
+        let serde_json::Value::Object(data) = json!({"a": "x\\y\n\"z\""}) else { panic!("an object") };
+        let mut text = Vec::new();
+        push_copy_line(&mut text, &Record { pfa_id: String::new(), data });
+        assert_eq!(String::from_utf8(text).expect("text"), "{\"a\":\"x\\\\\\\\y\\\\n\\\\\"z\\\\\"\"}\n");
+    }
+}

@@ -1,0 +1,141 @@
+//! The order of a page and the place where a cursor resumes it: nulls last in both directions,
+//! the id (ascending) as tiebreak, never OFFSET.
+
+use crate::domain::cursor::Cursor;
+use crate::domain::field::{Field, Kind};
+use crate::domain::sort::{Direction, Sort, SortKey};
+use crate::domain::value::{read_amount, read_date};
+use crate::service::records::PageQuery;
+use crate::service::records::statement::Builder;
+use uuid::Uuid;
+
+/// Which part of the order a branch delivers, by its first key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Segment {
+    /// All of it.
+    Whole,
+    /// Rows that have a value in the first key: an index range in either direction.
+    Head,
+    /// Rows without one; they come last.
+    Tail,
+}
+
+/// `order by` of a branch over the columns of `r`.
+pub(super) fn push_branch_order(sql: &mut Builder, sort: &Sort, segment: Segment) {
+    sql.push(" order by ");
+    for (index, key) in sort.keys().iter().enumerate() {
+        // In the head there are no nulls, and in the tail nothing else: without the clause a
+        // backward index scan delivers the descending order.
+        let has_nulls = key.field.is_nullable() && (index > 0 || segment == Segment::Whole);
+        push_key(sql, index, &format!("r.{}", key.field.column()), *key, has_nulls);
+    }
+    if !sort.is_unique() {
+        sql.push(", r.id");
+    }
+}
+
+/// `order by` of the merged branches over their output columns.
+pub(super) fn push_merged_order(sql: &mut Builder, sort: &Sort) {
+    sql.push(" order by ");
+    for (index, key) in sort.keys().iter().enumerate() {
+        push_key(sql, index, &format!("k{index}"), *key, key.field.is_nullable());
+    }
+    if !sort.is_unique() {
+        sql.push(", id");
+    }
+}
+
+fn push_key(sql: &mut Builder, index: usize, column: &str, key: SortKey, has_nulls: bool) {
+    let separator = if index == 0 { "" } else { ", " };
+    let direction = match (key.direction, has_nulls) {
+        (Direction::Ascending, _) => "",
+        (Direction::Descending, false) => " desc",
+        (Direction::Descending, true) => " desc nulls last",
+    };
+    sql.push(format_args!("{separator}{column}{direction}"));
+}
+
+/// Restricts a branch to its segment, and to what comes after the cursor.
+pub(super) fn push_segment(sql: &mut Builder, query: &PageQuery, segment: Segment) {
+    let first = query.sort.keys()[0];
+    match segment {
+        Segment::Whole => {}
+        Segment::Head => {
+            sql.push(format_args!(" and r.{} is not null", first.field.column()));
+        }
+        Segment::Tail => {
+            sql.push(format_args!(" and r.{} is null", first.field.column()));
+        }
+    }
+    let Some(cursor) = &query.cursor else { return };
+    let mut places = query.sort.keys().iter().copied().zip(cursor.values.iter().map(Option::as_deref));
+    let Some((key, value)) = places.next() else { return };
+    match (segment, value) {
+        // The tail comes after any cursor that stands in the head.
+        (Segment::Tail, Some(_)) => {}
+        (_, None) => {
+            sql.push(format_args!(" and r.{} is null", key.field.column()));
+            sql.push(" and ");
+            push_after(sql, &query.sort, cursor, 1);
+        }
+        (_, Some(value)) => {
+            // The bound that an index can seek to, in addition to the exact condition.
+            let comparison = if key.direction == Direction::Ascending { ">=" } else { "<=" };
+            let reaches_nulls = segment == Segment::Whole && key.field.is_nullable();
+            if !reaches_nulls {
+                sql.push(format_args!(" and r.{} {comparison} ", key.field.column()));
+                push_value(sql, key.field, value);
+            }
+            sql.push(" and ");
+            push_after(sql, &query.sort, cursor, 0);
+        }
+    }
+}
+
+/// `(k after v or (k = v and (next key after …)))`, from the key at `index` on.
+fn push_after(sql: &mut Builder, sort: &Sort, cursor: &Cursor, index: usize) {
+    let (Some(key), Some(value)) = (sort.keys().get(index), cursor.values.get(index)) else {
+        push_after_id(sql, sort, cursor.id);
+        return;
+    };
+    let column = key.field.column();
+    let Some(value) = value else {
+        // Nothing comes after null but other nulls.
+        sql.push(format_args!("(r.{column} is null and "));
+        push_after(sql, sort, cursor, index + 1);
+        sql.push(")");
+        return;
+    };
+    let comparison = if key.direction == Direction::Ascending { ">" } else { "<" };
+    sql.push(format_args!("(r.{column} {comparison} "));
+    push_value(sql, key.field, value);
+    if key.field.is_nullable() {
+        sql.push(format_args!(" or r.{column} is null"));
+    }
+    sql.push(format_args!(" or (r.{column} = "));
+    push_value(sql, key.field, value);
+    sql.push(" and ");
+    push_after(sql, sort, cursor, index + 1);
+    sql.push("))");
+}
+
+fn push_after_id(sql: &mut Builder, sort: &Sort, id: Uuid) {
+    if sort.is_unique() {
+        // Two records never share the unique key: nothing equal comes after.
+        sql.push("false");
+    } else {
+        sql.push("r.id > ");
+        sql.push_bind(id);
+    }
+}
+
+/// Binds a cursor's value with its column's type. A value that does not read as one (a forged
+/// cursor) is bound as null and matches nothing.
+fn push_value(sql: &mut Builder, field: Field, value: &str) {
+    match field.kind() {
+        Kind::Date => sql.push_bind(read_date(value)),
+        Kind::Amount => sql.push_bind(read_amount(value)),
+        Kind::Flag => sql.push_bind(value.parse::<bool>().ok()),
+        Kind::Text(_) | Kind::Word(_) => sql.push_bind(value.to_owned()),
+    };
+}
