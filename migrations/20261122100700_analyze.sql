@@ -10,10 +10,11 @@ declare
     probe     record;
     statement text;
     plan      jsonb;
+    -- A null category or source adds no condition: concat passes over null, || keeps it.
     matching constant text := concat(
-        format('organization_id = %L', organization),
-        format(' and category = %L', category),
-        format(' and source = %L', source));
+        'organization_id = ' || quote_literal(organization),
+        ' and category = ' || quote_literal(category),
+        ' and source = ' || quote_literal(source));
 begin
     for probe in values
         ('grid page, 1000 rows', 50,

@@ -21,9 +21,9 @@ pub enum AppError {
     #[error(transparent)]
     Service(#[from] Error),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}; choose another address with PFA_BIND")]
     Bind {
-        /// PFA_BIND.
+        /// The address of the settings.
         address: std::net::SocketAddr,
         /// What the system says.
         source: io::Error,

@@ -12,13 +12,13 @@ use std::time::Duration;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Settings")]
 pub struct Settings {
-    /// PostgreSQL 15 or newer to use, as postgres://user:password@host/database. Without it the
+    /// PostgreSQL 15 or newer to use, as `postgres://user:password@host/database`. Without it the
     /// service starts a private PostgreSQL of its own in the data directory.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", global = true, value_parser = database_url)]
     pub database_url: Option<SecretString>,
 
     /// Address to listen on.
-    #[arg(long, env = "PFA_BIND", value_name = "ADDRESS", default_value = "127.0.0.1:8080", global = true)]
+    #[arg(long, env = "PFA_BIND", value_name = "ADDRESS", default_value = "127.0.0.1:8080", global = true, value_parser = address)]
     pub bind: SocketAddr,
 
     /// Directory of the private PostgreSQL.
@@ -34,11 +34,11 @@ pub struct Settings {
     pub log_format: LogFormat,
 
     /// Most connections to the database; two to four times its cores is a good number.
-    #[arg(long, env = "PFA_POOL_SIZE", value_name = "N", default_value = "8", global = true, value_parser = clap::value_parser!(u32).range(2..=1000))]
+    #[arg(long, env = "PFA_POOL_SIZE", value_name = "N", default_value = "8", global = true, value_parser = number_within::<2, 1_000>)]
     pub pool_size: u32,
 
     /// Milliseconds after which a statement of a request is cancelled.
-    #[arg(long, env = "PFA_STATEMENT_TIMEOUT_MS", value_name = "MS", default_value = "30000", global = true, value_parser = clap::value_parser!(u32).range(100..=3_600_000))]
+    #[arg(long, env = "PFA_STATEMENT_TIMEOUT_MS", value_name = "MS", default_value = "30000", global = true, value_parser = number_within::<100, 3_600_000>)]
     pub statement_timeout_ms: u32,
 
     /// When to refresh the summaries: a cron expression with seconds.
@@ -65,6 +65,7 @@ pub enum AuthMode {
     /// By the header X-User-Id, `dev` without it.
     Off,
     /// By a signed token (not available in this version).
+    #[value(hide = true)]
     Jwt,
 }
 
@@ -101,12 +102,22 @@ impl Settings {
     }
 }
 
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an IP address and a port, such as 127.0.0.1:8080".to_owned())
+}
+
+fn number_within<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
+    number.ok_or_else(|| format!("must be a number from {LEAST} to {MOST}"))
+}
+
 fn database_url(text: &str) -> Result<SecretString, String> {
     if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
         return Err("must begin with postgres:// or postgresql://".into());
     }
     // The driver's own message could repeat the password.
-    sqlx::postgres::PgConnectOptions::from_str(text).map_err(|_| "is no valid PostgreSQL URL".to_owned())?;
+    sqlx::postgres::PgConnectOptions::from_str(text)
+        .map_err(|_| "is no valid PostgreSQL URL; special characters of a password must be percent-encoded".to_owned())?;
     Ok(SecretString::from(text))
 }
 

@@ -31,6 +31,10 @@ pub enum Error {
 /// Shorthand for results of the service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Classes of SQLSTATE: connection failures, refused users or passwords, missing databases, too
+/// many connections, a server that starts up or shuts down.
+const UNAVAILABLE: [&str; 5] = ["08", "28", "3D", "53", "57P"];
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match &error {
@@ -39,10 +43,7 @@ impl From<sqlx::Error> for Error {
             }
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 Some("57014") => Self::StatementTimeout,
-                // Connection failures, too many connections, shutting down or starting up.
-                Some(code) if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
-                    Self::DatabaseUnavailable(error)
-                }
+                Some(code) if UNAVAILABLE.iter().any(|class| code.starts_with(class)) => Self::DatabaseUnavailable(error),
                 _ => Self::Database(error),
             },
             _ => Self::Database(error),

@@ -24,8 +24,9 @@ pub(super) async fn run(settings: &Settings, args: &AnalyzeArgs) -> Result<(), C
     let app = App::open(settings).await?;
     let outcome = app.service.analyze_queries(&args.organization, args.category.as_deref(), args.source.as_deref()).await;
     app.database.close().await;
+    let measurements = outcome?;
     say(&format!("{:<30} {:>10} {:>10} {:>10} {:>8}  indexes", "reading", "target ms", "took ms", "plan ms", "rows"));
-    for m in outcome? {
+    for m in measurements {
         let mark = if m.within_target { ' ' } else { '!' };
         let indexes = m.indexes.join(", ");
         say(&format!("{:<30} {:>10} {:>9}{mark} {:>10} {:>8}  {indexes}", m.query, m.target_ms, m.execution_ms, m.planning_ms, m.rows));

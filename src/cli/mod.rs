@@ -80,7 +80,8 @@ pub fn main() -> ExitCode {
     if let Err(error) = dotenvy::dotenv()
         && !error.not_found()
     {
-        eprintln!("error: .env: {error}");
+        let line = if matches!(error, dotenvy::Error::LineParse(..)) { "; values with spaces need quotes" } else { "" };
+        eprintln!("error: .env: {error}{line}");
         return ExitCode::from(2);
     }
     let cli = match Cli::try_parse() {

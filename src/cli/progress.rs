@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// How often a line is written where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Steps that follow each other faster are not told one by one.
+const STEP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Progress of one piece of work.
 pub(super) struct Progress {
     bar: Option<ProgressBar>,
@@ -48,10 +51,14 @@ impl Progress {
     }
 
     /// Names the step at hand.
-    pub(super) fn step(&self, name: &str) {
+    pub(super) fn step(&mut self, name: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(name.to_owned()),
-            None => eprintln!("{}: {name}", self.title),
+            None if self.last_line.elapsed() >= STEP_INTERVAL => {
+                self.last_line = Instant::now();
+                eprintln!("{}: {name}", self.title);
+            }
+            None => {}
         }
     }
 

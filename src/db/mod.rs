@@ -39,21 +39,18 @@ impl Database {
     /// # Errors
     /// When there is none to be had, or it does not answer.
     pub async fn open(settings: &Settings) -> Result<Self, OpenError> {
-        let (url, embedded) = match &settings.database_url {
-            Some(url) => (url.clone(), None),
-            None => {
-                let options = EmbeddedOptions {
-                    data_dir: settings.data_dir.clone(),
-                    database: EMBEDDED_DATABASE.to_owned(),
-                    durability: Durability::Durable,
-                    settings: Vec::new(),
-                };
-                let server = EmbeddedServer::start(options, |step| tracing::info!("{step}")).await?;
-                (server.url(), Some(server))
-            }
+        if let Some(url) = &settings.database_url {
+            return Ok(Self { pool: pool::open(url.expose_secret(), settings).await?, embedded: None });
+        }
+        let options = EmbeddedOptions {
+            data_dir: settings.data_dir.clone(),
+            database: EMBEDDED_DATABASE.to_owned(),
+            durability: Durability::Durable,
+            settings: Vec::new(),
         };
-        let pool = pool::open(url.expose_secret(), settings).await?;
-        Ok(Self { pool, embedded })
+        let server = EmbeddedServer::start(options, |step| tracing::info!("{step}")).await?;
+        let pool = pool::open(server.url().expose_secret(), settings).await?;
+        Ok(Self { pool, embedded: Some(server) })
     }
 
     /// Closes the pool and stops the private server.

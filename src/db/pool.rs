@@ -2,10 +2,14 @@
 
 use crate::config::Settings;
 use crate::error::Result;
-use sqlx::PgPool;
+use log::LevelFilter;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, Connection as _, PgPool};
 use std::str::FromStr;
 use std::time::Duration;
+
+/// How long a request waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the pool and makes sure that the database answers.
 ///
@@ -13,10 +17,12 @@ use std::time::Duration;
 /// When the URL is wrong or the database does not answer within ten seconds.
 pub async fn open(url: &str, settings: &Settings) -> Result<PgPool> {
     let options = connect_options(url, settings.statement_timeout())?;
+    // The pool would try until its time is up and then tell of the time only; one connection tells the cause.
+    tokio::time::timeout(ACQUIRE_TIMEOUT, options.connect()).await.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
     let pool = PgPoolOptions::new()
         .max_connections(settings.pool_size)
         .min_connections(1)
-        .acquire_timeout(Duration::from_secs(10))
+        .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options)
         .await?;
     Ok(pool)
@@ -27,7 +33,7 @@ pub async fn open(url: &str, settings: &Settings) -> Result<PgPool> {
 /// # Errors
 /// When the URL is wrong.
 pub fn connect_options(url: &str, statement_timeout: Duration) -> Result<PgConnectOptions> {
-    let options = PgConnectOptions::from_str(url)?.application_name("pfa-vanguard").statement_cache_capacity(256).options([
+    let mut options = PgConnectOptions::from_str(url)?.application_name("pfa-vanguard").statement_cache_capacity(256).options([
         // A generic plan for the grid query ignores how selective its values are: 200 times slower in a test.
         ("plan_cache_mode", "force_custom_plan".to_owned()),
         // Compiling takes longer than any of our queries.
@@ -37,5 +43,7 @@ pub fn connect_options(url: &str, statement_timeout: Duration) -> Result<PgConne
         // A client that vanished in the middle of a transaction must not keep its locks.
         ("idle_in_transaction_session_timeout", "60000".to_owned()),
     ]);
+    // Loads and refreshes are slow on purpose; requests have their time-out.
+    options = options.log_slow_statements(LevelFilter::Debug, Duration::from_secs(1));
     Ok(options)
 }

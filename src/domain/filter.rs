@@ -31,7 +31,7 @@ pub struct Filter {
     pub amounts: BTreeMap<Field, Range<Decimal>>,
     /// A viewport that the forecast must touch: starts by its end and ends at or after its start.
     pub overlaps: Option<(NaiveDate, NaiveDate)>,
-    /// Lower-case words that the searched text must all hold.
+    /// Words that the searched text must all hold, in any case.
     pub text: Vec<String>,
     /// An object that the record must contain, as JSONB containment has it.
     pub contains: Option<Map<String, Value>>,

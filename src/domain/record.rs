@@ -47,9 +47,8 @@ pub enum RecordError {
 /// # Errors
 /// When there is no readable `pfaId`: then it is no record.
 pub fn canonicalise(mut raw: Map<String, Value>) -> Result<(Record, Vec<Finding>), RecordError> {
-    let pfa_id = match raw.get(Field::PfaId.key()).map(|value| read(Field::PfaId, value)) {
-        Some(Ok(Some(Value::String(id)))) => id,
-        _ => return Err(RecordError::NoId),
+    let Some(Ok(Some(Value::String(pfa_id)))) = raw.get(Field::PfaId.key()).map(|value| read(Field::PfaId, value)) else {
+        return Err(RecordError::NoId);
     };
     let mut findings = Vec::new();
     let mut data = Map::new();
@@ -106,7 +105,9 @@ pub fn read(field: Field, value: &Value) -> Result<Option<Value>, &'static str> 
             .and_then(|amount| Number::from_str(&amount.to_string()).ok())
             .map(|number| Some(Value::Number(number)))
             .ok_or("is no amount with at most 11 digits and 4 decimals"),
-        Kind::Date => read_date(&text).map(|date| Some(Value::String(date.to_string()))).ok_or("is no date of the years 1900 to 2999"),
+        Kind::Date => {
+            read_date(&text).map(|date| Some(Value::String(date.to_string()))).ok_or("is no date YYYY-MM-DD of the years 1900 to 2999")
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! The OpenAPI document and the pages that show it. Every asset is in the binary.
 
 use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// What the document says beside the routes.
 #[derive(OpenApi)]
@@ -22,8 +24,10 @@ use utoipa_swagger_ui::SwaggerUi;
 )]
 pub struct ApiDocument;
 
-/// `/openapi.json` and `/docs`.
+/// `/openapi.json`, `/docs`, and the way there from `/`.
 pub fn routes<S: Clone + Send + Sync + 'static>(document: &Document) -> Router<S> {
-    let ui = SwaggerUi::new("/docs").url("/openapi.json", document.clone());
-    Router::new().merge(ui)
+    // Without this the page would ask a validator on another host.
+    let config = Config::default().validator_url("none");
+    let ui = SwaggerUi::new("/docs").config(config).url("/openapi.json", document.clone());
+    Router::new().merge(ui).route("/", get(async || Redirect::temporary("/docs/")))
 }

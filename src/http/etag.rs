@@ -6,13 +6,13 @@ use axum::response::{IntoResponse, Response};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// A JSON answer with a strong ETag, or 304 without a body.
-pub fn tagged_json(request: &HeaderMap, body: String) -> Response {
+pub(super) fn tagged_json(request: &HeaderMap, body: String) -> Response {
     let tag = format!("\"{:032x}\"", xxh3_128(body.as_bytes()));
     respond(request, &tag, body)
 }
 
 /// A JSON answer whose ETag is weak: it stands for `meaning`, not for every byte of the body.
-pub fn weakly_tagged_json(request: &HeaderMap, meaning: &str, body: String) -> Response {
+pub(super) fn weakly_tagged_json(request: &HeaderMap, meaning: &str, body: String) -> Response {
     let tag = format!("W/\"{:032x}\"", xxh3_128(meaning.as_bytes()));
     respond(request, &tag, body)
 }

@@ -1,6 +1,7 @@
 //! Liveness, readiness and metrics.
 
 use crate::db::migrate;
+use crate::error::Error;
 use crate::http::AppState;
 use crate::http::problem::Problem;
 use axum::Json;
@@ -9,7 +10,11 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use std::time::Duration;
 use utoipa::ToSchema;
+
+/// How long readiness waits for the database.
+const PROBE_TIME: Duration = Duration::from_secs(2);
 
 /// The process is alive.
 #[derive(Debug, Serialize, ToSchema)]
@@ -22,7 +27,7 @@ pub struct Liveness {
 
 /// Whether the process is alive; asks nothing of the database.
 #[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "checkLiveness", responses((status = 200, body = Liveness)))]
-pub async fn check_liveness() -> Json<Liveness> {
+pub(super) async fn check_liveness() -> Json<Liveness> {
     Json(Liveness { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
@@ -45,8 +50,9 @@ pub struct ReadinessAnswer {
 /// Whether the service can answer: database, migrations, age of the last refresh.
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "checkReadiness",
     responses((status = 200, body = ReadinessAnswer), (status = 503, body = ReadinessAnswer)))]
-pub async fn check_readiness(State(state): State<AppState>) -> Result<impl IntoResponse, Problem> {
-    let readiness = state.service.check_readiness().await?;
+pub(super) async fn check_readiness(State(state): State<AppState>) -> Result<impl IntoResponse, Problem> {
+    // Probes give up sooner than requests do.
+    let readiness = tokio::time::timeout(PROBE_TIME, state.service.check_readiness()).await.map_err(|_| Error::StatementTimeout)??;
     let is_ready = readiness.migration >= migrate::newest();
     let answer = ReadinessAnswer {
         status: if is_ready { "ready" } else { "notReady" },
@@ -61,6 +67,6 @@ pub async fn check_readiness(State(state): State<AppState>) -> Result<impl IntoR
 /// Metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "readMetrics",
     responses((status = 200, body = String, content_type = "text/plain")))]
-pub async fn read_metrics(State(state): State<AppState>) -> impl IntoResponse {
+pub(super) async fn read_metrics(State(state): State<AppState>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render())
 }

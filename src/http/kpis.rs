@@ -114,7 +114,7 @@ impl From<Split> for Totals {
     responses((status = 200, body = KpiAnswer), (status = 304, description = "The client has this answer"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn get_kpis(
+pub(super) async fn get_kpis(
     State(state): State<AppState>,
     Path(organization): Path<String>,
     caller: Caller,

@@ -54,7 +54,7 @@ pub struct RefreshList {
 #[utoipa::path(post, path = "/api/v1/ops/refresh", tag = "operations", operation_id = "refreshSummaries",
     responses((status = 200, body = RefreshAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Another refresh is running")))]
-pub async fn refresh_summaries(
+pub(super) async fn refresh_summaries(
     State(state): State<AppState>,
     _: Caller,
     parameters: Parameters,
@@ -66,7 +66,11 @@ pub async fn refresh_summaries(
 /// The last refreshes of all processes.
 #[utoipa::path(get, path = "/api/v1/ops/refresh", tag = "operations", operation_id = "listRefreshes",
     responses((status = 200, body = RefreshList), (status = 400, body = Problem, content_type = "application/problem+json")))]
-pub async fn list_refreshes(State(state): State<AppState>, _: Caller, parameters: Parameters) -> Result<JsonAnswer<RefreshList>, Problem> {
+pub(super) async fn list_refreshes(
+    State(state): State<AppState>,
+    _: Caller,
+    parameters: Parameters,
+) -> Result<JsonAnswer<RefreshList>, Problem> {
     parameters.finish()?;
     let runs = state.service.list_refresh_runs(LISTED_RUNS).await?;
     Ok(JsonAnswer(RefreshList { data: runs.into_iter().map(RefreshAnswer::from).collect() }))
@@ -129,7 +133,7 @@ impl From<Measurement> for MeasurementAnswer {
 #[utoipa::path(post, path = "/api/v1/ops/analyze", tag = "operations", operation_id = "analyzeQueries", request_body = AnalyzeRequest,
     responses((status = 200, body = AnalyzeAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn analyze_queries(
+pub(super) async fn analyze_queries(
     State(state): State<AppState>,
     _: Caller,
     parameters: Parameters,

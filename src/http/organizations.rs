@@ -39,7 +39,7 @@ pub struct OrganizationOverview {
 /// Organizations with record counts, last sync and last refresh.
 #[utoipa::path(get, path = "/api/v1/orgs", tag = "organizations", operation_id = "listOrganizations",
     responses((status = 200, body = OrganizationList), (status = 400, body = Problem, content_type = "application/problem+json")))]
-pub async fn list_organizations(
+pub(super) async fn list_organizations(
     State(state): State<AppState>,
     _: Caller,
     headers: HeaderMap,

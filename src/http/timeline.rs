@@ -56,7 +56,7 @@ impl From<Bounds> for TimelineBounds {
     responses((status = 200, body = TimelineAnswer), (status = 304, description = "The client has this answer"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn get_timeline(
+pub(super) async fn get_timeline(
     State(state): State<AppState>,
     Path(organization): Path<String>,
     caller: Caller,

@@ -7,23 +7,23 @@ use uuid::{Uuid, uuid};
 
 /// The caller that owns the demo's sandboxes: the default without a header.
 pub const DEMO_USER: &str = "dev";
-/// Sandbox in HOLNG with drafts that start lifting equipment 30 days later.
+/// Sandbox in HOLNG with drafts that start lifting equipment 30 days later and keep it 15 days longer.
 pub const LATER_LIFTING: Uuid = uuid!("00000000-0000-4000-8000-000000000001");
 const CHEAPER_RATES: Uuid = uuid!("00000000-0000-4000-8000-000000000002");
 const CANCELLED_STANDBY: Uuid = uuid!("00000000-0000-4000-8000-000000000003");
 const TROUBLED: Uuid = uuid!("00000000-0000-4000-8000-000000000004");
 
 impl PfaMirrorService {
-    /// Writes the demo's sandboxes, unless they are there.
+    /// Writes the demo's sandboxes, unless they are there; tells whether it did. HOLNG and RIO must exist.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn save_demo_sandboxes(&self) -> Result<()> {
+    pub async fn save_demo_sandboxes(&self) -> Result<bool> {
         let mut transaction = self.pool.begin().await?;
         let written = sqlx::query!(
             r#"
             insert into pfa_session (organization_id, id, user_id, name, status, last_edited_at, closed_at)
-            values ('HOLNG', $1, $5, 'Start lifting 30 days later', 'open', now(), null),
+            values ('HOLNG', $1, $5, 'Start lifting 30 days later and stay 15 longer', 'open', now(), null),
                    ('HOLNG', $2, $5, 'Cheaper earthmoving rates', 'committed', now(), now()),
                    ('RIO',   $3, $5, 'Cancel the standby cranes', 'open', now(), null),
                    ('RIO',   $4, $5, 'Extend generators', 'committed', now(), now())
@@ -39,13 +39,13 @@ impl PfaMirrorService {
         .await?
         .rows_affected();
         if written == 0 {
-            return Ok(());
+            return Ok(false);
         }
         sqlx::query!(
             r#"
             with chosen as (
                 (select m.organization_id, m.id, m.data, m.version, $1::uuid as session_id, 'draft' as sync_state, null as stage,
-                        jsonb_build_object('forecastStart', forecast_start + 30, 'forecastEnd', forecast_end + 30) as delta
+                        jsonb_build_object('forecastStart', forecast_start + 30, 'forecastEnd', forecast_end + 45) as delta
                    from pfa_mirror m
                   where organization_id = 'HOLNG' and category = 'Lifting' and source = 'Rental'
                     and forecast_start is not null and forecast_end is not null and not is_actualized and not is_discontinued
@@ -92,6 +92,6 @@ impl PfaMirrorService {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(true)
     }
 }

@@ -1,1 +1,25 @@
-fn main() {}
+//! The integration tests: one binary, a file per behaviour. The real router and service on a real
+//! PostgreSQL, one database a test.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failing test may panic")]
+#![expect(clippy::type_complexity, reason = "rows of test queries are tuples, named by their query")]
+
+mod support;
+
+mod conditional;
+mod contract;
+mod cursors;
+mod embedded;
+mod golden;
+mod import;
+mod layers;
+mod loading;
+mod merged_model;
+mod migrations;
+mod openapi;
+mod plans;
+mod postgres_conf;
+mod problems;
+mod refresh;
+mod settings;
+mod values;

@@ -107,7 +107,7 @@ async fn load(
     id: Uuid,
     outcome: &mut ImportOutcome,
 ) -> Result<(), CommandError> {
-    let mut progress = Progress::begin("Reading bytes", bytes);
+    let mut progress = Progress::begin("Importing", bytes);
     let mut load = service.begin_load().await?;
     let (sender, mut receiver) = mpsc::channel::<Vec<Line>>(2);
     let reading = tokio::task::spawn_blocking(move || source.read_chunks(CHUNK, |chunk| sender.blocking_send(chunk).is_ok()));
@@ -143,7 +143,7 @@ fn sort_out(chunk: Vec<Line>, seen: &mut HashSet<u128>, outcome: &mut ImportOutc
                 for finding in findings {
                     if outcome.findings.len() < TOLD_FINDINGS {
                         let (field, value, problem) = (&finding.field, &finding.value, &finding.problem);
-                        eprintln!("line {}: {field} {value:?} {problem}; it is loaded as null", line.number);
+                        eprintln!("line {}: {field} {value:?} {problem}; null stands for it", line.number);
                     }
                     if outcome.findings.len() < KEPT_FINDINGS {
                         outcome.findings.push(finding);
@@ -166,14 +166,14 @@ fn sort_out(chunk: Vec<Line>, seen: &mut HashSet<u128>, outcome: &mut ImportOutc
 fn report(args: &ImportArgs, outcome: &ImportOutcome, seconds: f64) -> Result<(), CommandError> {
     let Applied { inserted, updated, unchanged } = outcome.applied;
     let findings = outcome.findings.len();
-    let many = if findings == KEPT_FINDINGS { "or more " } else { "" };
+    let many = if findings == KEPT_FINDINGS { " or more" } else { "" };
     say(&format!(
-        "{}: {inserted} records inserted, {updated} updated, {unchanged} unchanged, {} bad lines, {findings} {many}unreadable values in {seconds:.1} s.",
+        "{}: {inserted} records inserted, {updated} updated, {unchanged} unchanged; bad lines: {}; unreadable values: {findings}{many}; {seconds:.1} s.",
         args.organization, outcome.errored
     ));
     match (&outcome.error, outcome.errored) {
         (Some(error), _) => Err(CommandError::Incomplete(error.clone())),
         (None, 0) => Ok(()),
-        (None, bad) => Err(CommandError::Incomplete(format!("{bad} lines were bad; the others are loaded"))),
+        (None, bad) => Err(CommandError::Incomplete(format!("bad lines: {bad}; the others are loaded"))),
     }
 }

@@ -3,6 +3,7 @@
 use super::Format;
 use super::table::Columns;
 use crate::domain::record::{Finding, Record, canonicalise};
+use csv::Terminator;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
@@ -32,7 +33,9 @@ impl Source {
         match format {
             Format::Ndjson => Ok(Self::Ndjson(BufReader::with_capacity(1 << 20, file))),
             Format::Csv => {
-                let mut reader = csv::ReaderBuilder::new().buffer_capacity(1 << 20).flexible(false).from_reader(file);
+                // Lines end at the line feed, so that their numbers are right; a carriage return before it is trimmed as a blank.
+                let mut reader =
+                    csv::ReaderBuilder::new().buffer_capacity(1 << 20).flexible(true).terminator(Terminator::Any(b'\n')).from_reader(file);
                 let columns =
                     Columns::of(reader.headers().map_err(io::Error::from)?).map_err(|text| io::Error::new(ErrorKind::InvalidData, text))?;
                 Ok(Self::Csv(Box::new(reader), columns))
@@ -108,34 +111,33 @@ fn ndjson_record(text: &[u8]) -> Result<(Record, Vec<Finding>), String> {
     match serde_json::from_slice::<Value>(text) {
         Ok(Value::Object(raw)) => record_of(raw),
         Ok(_) => Err("is no JSON object".to_owned()),
-        Err(error) => Err(format!("is no JSON: {error}")),
+        Err(error) => Err(format!("is no JSON at column {}", error.column())),
     }
 }
 
 fn csv_lines(mut reader: csv::Reader<File>, columns: Columns) -> impl Iterator<Item = Line> {
     let mut row = csv::StringRecord::new();
-    let mut before = reader.position().byte();
+    let mut ended = false;
     std::iter::from_fn(move || {
-        let number = reader.position().line();
-        let record = match reader.read_record(&mut row) {
-            Ok(false) => return None,
-            Ok(true) => record_of(columns.object(&row)),
-            Err(error) => Err(reason_of(&error)),
-        };
-        let number = if record.is_ok() { row.position().map_or(number, csv::Position::line) } else { number };
-        let after = reader.position().byte();
-        let bytes = after.saturating_sub(before);
-        before = after;
-        Some(Line { number, bytes, record })
+        loop {
+            if ended {
+                return None;
+            }
+            let before = reader.position().clone();
+            let record = match reader.read_record(&mut row) {
+                Ok(false) => return None,
+                Ok(true) if row.iter().all(|cell| cell.trim().is_empty()) => continue,
+                Ok(true) if row.len() != columns.len() => Err(format!("has {} columns instead of {}", row.len(), columns.len())),
+                Ok(true) => record_of(columns.object(&row)),
+                Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => Err("is not UTF-8".to_owned()),
+                Err(error) => {
+                    ended = true;
+                    Err(format!("the file cannot be read further: {error}"))
+                }
+            };
+            return Some(Line { number: before.line(), bytes: reader.position().byte() - before.byte(), record });
+        }
     })
-}
-
-fn reason_of(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!("has {len} columns instead of {expected_len}"),
-        csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 fn record_of(raw: Map<String, Value>) -> Result<(Record, Vec<Finding>), String> {

@@ -31,12 +31,24 @@ impl Columns {
                 None => columns.push(Column::Unknown(header.to_owned())),
             }
         }
-        if known.contains(&Field::PfaId) { Ok(Self(columns)) } else { Err("the table has no column pfaId".to_owned()) }
+        if known.contains(&Field::PfaId) {
+            Ok(Self(columns))
+        } else {
+            Err(format!(
+                "the table has no column pfaId; a comma separates columns, and these were found: {}",
+                headers.iter().collect::<Vec<_>>().join(", ")
+            ))
+        }
+    }
+
+    /// How many columns there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// A row as a raw object; blank cells are missing.
     pub(super) fn object(&self, row: &csv::StringRecord) -> Map<String, Value> {
-        let cells = self.0.iter().zip(row).filter(|(_, cell)| !cell.trim().is_empty());
+        let cells = self.0.iter().zip(row.iter().map(str::trim)).filter(|(_, cell)| !cell.is_empty());
         cells
             .filter_map(|(column, cell)| match column {
                 Column::Known(field) if field.kind() == Kind::Amount => Some((field.key().to_owned(), Value::from(plain_amount(cell)))),

@@ -12,7 +12,7 @@ use std::process::ExitStatus;
 #[non_exhaustive]
 pub enum EmbeddedError {
     /// Another live process holds the lock of this data directory.
-    #[error("data directory {} is in use by process {owner}", .dir.display())]
+    #[error("data directory {} is in use by process {owner}; stop it, use its HTTP API, or let both use one server by DATABASE_URL", .dir.display())]
     InUse {
         /// The locked directory.
         dir: PathBuf,

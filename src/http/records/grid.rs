@@ -148,7 +148,7 @@ fn read_filter(parameters: &mut Parameters) -> Filter {
         }
     }
     filter.overlaps = parameters.read("overlaps", "two dates YYYY-MM-DD..YYYY-MM-DD, the first not after the second", read_viewport);
-    filter.text = parameters.one("q").unwrap_or_default().to_lowercase().split_whitespace().map(str::to_owned).collect();
+    filter.text = parameters.one("q").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
     filter.contains = parameters.read("contains", "a JSON object", |text| {
         serde_json::from_str::<Map<String, Value>>(text).ok().filter(|object| !Value::from(object.clone()).to_string().contains("\\u0000"))
     });

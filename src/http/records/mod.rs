@@ -85,7 +85,7 @@ pub struct PageInfo {
     responses((status = 200, body = RecordPage), (status = 304, description = "The client has this page"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn list_records(
+pub(in crate::http) async fn list_records(
     State(state): State<AppState>,
     Path(organization): Path<String>,
     caller: Caller,
@@ -116,7 +116,7 @@ fn page_json(rows: &str, info: &PageInfo) -> String {
     responses((status = 200, body = MergedRecord), (status = 304, description = "The client has this record"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub async fn get_record(
+pub(in crate::http) async fn get_record(
     State(state): State<AppState>,
     Path((organization, pfa_id)): Path<(String, String)>,
     caller: Caller,

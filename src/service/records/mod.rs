@@ -97,6 +97,14 @@ impl PfaMirrorService {
         Ok(Page { rows, next, count })
     }
 
+    /// Runs the statement of a page and returns its measured plan, as `EXPLAIN (FORMAT JSON)` has it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn explain_records(&self, query: &PageQuery) -> Result<serde_json::Value> {
+        Ok(statement::explain(query).build_query_scalar().fetch_one(&self.pool).await?)
+    }
+
     /// The planner's guess at the number of matching records; nothing is read.
     async fn estimate_records(&self, query: &PageQuery) -> Result<i64> {
         let plan: serde_json::Value = statement::estimate(query).build_query_scalar().fetch_one(&self.pool).await?;

@@ -42,8 +42,10 @@ pub(super) fn push_filter(sql: &mut Builder, filter: &Filter) {
         sql.push_bind(first);
     }
     for word in &filter.text {
-        sql.push(" and pfa_search_text(r.data) like ");
+        // Lower case is the database's affair on both sides.
+        sql.push(" and pfa_search_text(r.data) like lower(");
         sql.push_bind(format!("%{}%", escape_like(word)));
+        sql.push(")");
     }
     if let Some(contained) = &filter.contains {
         sql.push(" and r.data @> ");

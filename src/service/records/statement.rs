@@ -32,7 +32,16 @@ enum Branch {
 
 /// The statement for a page: one row with `refusal, rows, has_more, last` and `count` if exact.
 pub(super) fn page(query: &PageQuery) -> Builder {
-    let mut sql = Builder::new("");
+    page_after(query, "")
+}
+
+/// The measured plan of [`page`].
+pub(super) fn explain(query: &PageQuery) -> Builder {
+    page_after(query, "explain (analyze, buffers, format json) ")
+}
+
+fn page_after(query: &PageQuery, prefix: &str) -> Builder {
+    let mut sql = Builder::new(prefix);
     let splits = splits_mirror(query);
     if splits {
         sql.push("with head as materialized (");

@@ -1,0 +1,114 @@
+//! `import` and `generate` as a user runs them: the real binary on a database of its own.
+
+use crate::support::server::TestDatabase;
+use std::process::{Command, Output};
+
+struct Import {
+    database: TestDatabase,
+    dir: tempfile::TempDir,
+}
+
+impl Import {
+    async fn new() -> Self {
+        Self { database: TestDatabase::migrated().await, dir: tempfile::tempdir().unwrap() }
+    }
+
+    async fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pfa-vanguard"));
+        command.args(arguments).env("DATABASE_URL", self.database.url()).env("PFA_LOG", "error").current_dir(self.dir.path());
+        let Output { status, stdout, stderr } = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+    }
+
+    async fn import(&self, format: &str, content: &str, more: &[&str]) -> (Option<i32>, String, String) {
+        std::fs::write(self.dir.path().join("file"), content).unwrap();
+        self.run(&[&["import", "--org", "ORG", "--format", format], more, &["file"]].concat()).await
+    }
+
+    async fn count(&self, statement: &'static str) -> i64 {
+        sqlx::query_scalar(statement).fetch_one(&self.database.pool).await.unwrap()
+    }
+}
+
+const MIXED: &str =
+    "{\"pfaId\": \"1\", \"monthlyRate\": \"abc\"}\nnot json\n\n{\"category\": \"no id\"}\n{\"pfaId\": \"2\"}\n{\"pfaId\": \"1\"}\n";
+
+#[tokio::test]
+async fn bad_lines_are_told_by_number_and_the_good_ones_load() {
+    let import = Import::new().await;
+    let (code, out, err) = import.import("ndjson", MIXED, &[]).await;
+    assert_eq!(code, Some(1), "{err}");
+    assert!(out.contains("2 records inserted") && out.contains("bad lines: 3") && out.contains("unreadable values: 1"), "{out}");
+    for says in
+        ["line 1: monthlyRate \"abc\"", "line 2: is no JSON", "line 4: pfaId is missing", "line 6: pfaId \"1\" stands in the file before"]
+    {
+        assert!(err.contains(says), "{says} in {err}");
+    }
+    assert_eq!(import.count("select count(*) from pfa_mirror").await, 2);
+    assert_eq!(import.count("select count(*) from pfa_sync_log where status = 'completed_with_errors' and records_errored = 3 and jsonb_array_length(findings) = 1").await, 1);
+}
+
+#[tokio::test]
+async fn a_rerun_changes_nothing() {
+    let import = Import::new().await;
+    import.import("ndjson", MIXED, &[]).await;
+    let (_, out, _) = import.import("ndjson", MIXED, &[]).await;
+    assert!(out.contains("0 records inserted, 0 updated, 2 unchanged"), "{out}");
+    assert_eq!(import.count("select max(version) from pfa_mirror").await, 1);
+}
+
+#[tokio::test]
+async fn strict_refuses_all() {
+    let import = Import::new().await;
+    let (code, out, err) = import.import("ndjson", MIXED, &["--strict"]).await;
+    assert_eq!(code, Some(1));
+    assert!(out.contains("0 records inserted") && err.contains("nothing was loaded"), "{out}{err}");
+    assert_eq!(import.count("select count(*) from pfa_mirror").await, 0);
+    assert_eq!(import.count("select count(*) from pfa_sync_log where status = 'failed'").await, 1);
+    let (code, ..) = import.import("ndjson", "{\"pfaId\": \"1\"}\n", &["--strict"]).await;
+    assert_eq!(code, Some(0));
+}
+
+#[tokio::test]
+async fn tables_load_with_loose_headers() {
+    let import = Import::new().await;
+    let table = "\u{feff}PFA Id;x\n";
+    let (code, _, err) = import.import("csv", table, &[]).await;
+    assert!(code == Some(1) && err.contains("no column pfaId"), "{err}");
+
+    let table =
+        "PFA Id,Monthly Rate,Forecast Start,is actualized,Cost Code\r\n1,\"$15,000.00\",2025-03-01,yes,X7\r\n2,,,no\r\n3,12,,N,\r\n";
+    let (code, out, err) = import.import("csv", table, &[]).await;
+    assert!(code == Some(1) && err.contains("line 3: has 4 columns instead of 5"), "{err}");
+    assert!(out.contains("2 records inserted"), "{out}");
+    assert_eq!(
+        import.count("select count(*) from pfa_mirror where monthly_rate = 15000 and is_actualized and data->>'Cost Code' = 'X7'").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_one_line() {
+    let import = Import::new().await;
+    let (code, _, err) = import.run(&["import", "--org", "ORG", "--format", "ndjson", "absent.ndjson"]).await;
+    assert!(code == Some(1) && err.lines().count() == 1 && err.contains("absent.ndjson"), "{err}");
+    let (code, _, err) = import.run(&["import", "--org", "O RG", "--format", "ndjson", "x"]).await;
+    assert!(code == Some(2) && err.lines().count() == 1 && err.contains("--org"), "{err}");
+}
+
+#[tokio::test]
+async fn generate_fills_and_a_second_run_changes_nothing() {
+    let import = Import::new().await;
+    let generate = ["generate", "--records", "3000", "--orgs", "3", "--seed", "7"];
+    let (code, out, err) = import.run(&generate).await;
+    assert!(code == Some(0) && out.contains("3000 records inserted"), "{out}{err}");
+    let (_, out, _) = import.run(&generate).await;
+    assert!(out.contains("0 records inserted, 0 updated, 3000 unchanged"), "{out}");
+    assert_eq!(import.count("select count(distinct organization_id) from pfa_mirror").await, 3);
+    let (code, out, _) = import.run(&["analyze", "--org", "HOLNG", "--category", "Lifting", "--source", "Rental"]).await;
+    assert!(code == Some(0) && out.contains("grid page"), "{out}");
+    let (code, out, _) = import.run(&["refresh"]).await;
+    assert!(code == Some(0) && out.contains("Refreshed"), "{out}");
+    let (code, out, _) = import.run(&["migrate"]).await;
+    assert!(code == Some(0) && out.contains("up to date"), "{out}");
+}

@@ -1,0 +1,96 @@
+//! Loads: unchanged rows are left alone, changes have a version and a history, and one transaction
+//! holds it all.
+
+use crate::support::model::{Modification, Object};
+use crate::support::test_app;
+use crate::support::world::shown;
+use pfa_vanguard::domain::record::canonicalise;
+use pfa_vanguard::service::ingest::Applied;
+use serde_json::{Value, json};
+
+fn object(value: &Value) -> Object {
+    value.as_object().unwrap().clone()
+}
+
+async fn indexes(app: &crate::support::TestApp) -> Vec<(String, Option<String>)> {
+    sqlx::query_as(
+        "select pg_get_indexdef(indexrelid), obj_description(indexrelid, 'pg_class') from pg_index where indrelid = 'pfa_mirror'::regclass order by 1",
+    )
+    .fetch_all(app.pool())
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_reread_of_identical_data_rewrites_nothing() {
+    let app = test_app().await;
+    let raw = [object(&json!({"pfaId": "1", "monthlyRate": 10})), object(&json!({"pfaId": "2", "forecastStart": "2025-01-01"}))];
+    assert_eq!(app.load("ORG", &raw).await, Applied { inserted: 2, ..Applied::default() });
+    let places = "select array_agg(ctid::text order by pfa_id) from pfa_mirror";
+    let before: Vec<String> = sqlx::query_scalar(places).fetch_one(app.pool()).await.unwrap();
+    let number: i64 = sqlx::query_scalar("select change_number from organizations").fetch_one(app.pool()).await.unwrap();
+
+    // The same by meaning.
+    let same =
+        [object(&json!({"pfaId": "1", "monthlyRate": "10.00"})), object(&json!({"pfaId": 2, "forecastStart": "2025-01-01T00:00:00.000Z"}))];
+    assert_eq!(app.load("ORG", &same).await, Applied { unchanged: 2, ..Applied::default() });
+    let after: Vec<String> = sqlx::query_scalar(places).fetch_one(app.pool()).await.unwrap();
+    assert_eq!(before, after);
+    let number_after: i64 = sqlx::query_scalar("select change_number from organizations").fetch_one(app.pool()).await.unwrap();
+    assert_eq!(number, number_after);
+}
+
+#[tokio::test]
+async fn a_change_has_a_version_a_history_and_reaches_the_overlay() {
+    let app = test_app().await;
+    app.load("ORG", &[object(&json!({"pfaId": "1", "monthlyRate": 10, "category": "A"}))]).await;
+    let session = app.open_session("ORG", "ana").await;
+    let mirror_id = app.mirror_rows("ORG").await[0].id;
+    let delta = object(&json!({"category": "B"}));
+    let committed = Modification { mirror_id, session, user: "ana".into(), state: "committed", delta, order: 1, at: shown(1) };
+    app.write_modifications("ORG", &[committed]).await;
+
+    let changed = object(&json!({"pfaId": "1", "monthlyRate": 12, "category": "A", "extra": true}));
+    assert_eq!(app.load("ORG", &[changed]).await, Applied { updated: 1, ..Applied::default() });
+    let record = app.get("/api/v1/orgs/ORG/records/1").await.json();
+    assert_eq!((&record["monthlyRate"], &record["category"], &record["_meta"]["version"]), (&json!(12), &json!("B"), &json!(2)));
+    let (version, source, before, after): (i64, String, Value, Value) =
+        sqlx::query_as("select version, source, before, after from pfa_mirror_history").fetch_one(app.pool()).await.unwrap();
+    assert_eq!((version, source.as_str()), (2, "import"));
+    assert_eq!((before, after), (json!({"monthlyRate": 10}), json!({"monthlyRate": 12, "extra": true})));
+}
+
+#[tokio::test]
+async fn the_first_load_leaves_the_indexes_as_they_were() {
+    let app = test_app().await;
+    let before = indexes(&app).await;
+    app.load("ORG", &[object(&json!({"pfaId": "1"}))]).await;
+    assert_eq!(before, indexes(&app).await);
+}
+
+#[tokio::test]
+async fn a_load_that_is_given_up_leaves_nothing() {
+    let app = test_app().await;
+    let before = indexes(&app).await;
+    app.service.save_organization("ORG", "ORG").await.unwrap();
+    let mut load = app.service.begin_load().await.unwrap();
+    load.stage(&[canonicalise(object(&json!({"pfaId": "1"}))).unwrap().0]).await.unwrap();
+    drop(load);
+    assert_eq!(before, indexes(&app).await);
+    assert!(app.mirror_rows("ORG").await.is_empty());
+}
+
+#[tokio::test]
+async fn the_longest_texts_fit_into_the_indexes() {
+    let app = test_app().await;
+    let long = "\u{1F69C}".repeat(200);
+    let wide: Object =
+        ["category", "class", "manufacturer", "model", "areaSilo"].iter().map(|key| ((*key).to_owned(), json!(long))).collect();
+    let record = |id: String| {
+        let mut record = wide.clone();
+        record.insert("pfaId".into(), json!(id));
+        record
+    };
+    assert_eq!(app.load("ORG", &[record("\u{1F69C}".repeat(100)), record("2".into())]).await.inserted, 2);
+    assert_eq!(app.load("ORG", &[record("3".into())]).await.inserted, 1);
+}

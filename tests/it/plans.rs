@@ -1,0 +1,113 @@
+//! Plans of the hot readings: the index that each was made for, its own rows only, no sorting of
+//! the whole organization.
+
+use crate::support::{TestApp, test_app};
+use chrono::NaiveDate;
+use pfa_vanguard::domain::field::Field;
+use pfa_vanguard::domain::filter::{Filter, Range};
+use pfa_vanguard::domain::generate::Plan;
+use pfa_vanguard::domain::sort::Sort;
+use pfa_vanguard::service::Reader;
+use pfa_vanguard::service::demo::LATER_LIFTING;
+use pfa_vanguard::service::records::{CountKind, PageQuery};
+use serde_json::Value;
+
+async fn demo_world() -> TestApp {
+    let app = test_app().await;
+    for organization in Plan::demo().organizations {
+        app.load(&organization.code, &organization.records().collect::<Vec<_>>()).await;
+    }
+    app.service.save_demo_sandboxes().await.unwrap();
+    app.service.vacuum_mirror().await.unwrap();
+    sqlx::query("analyze").execute(app.pool()).await.unwrap();
+    app
+}
+
+fn query(filter: Filter, sort: &str) -> PageQuery {
+    let reader = Reader { organization: "HOLNG".into(), user: "dev".into(), session: Some(LATER_LIFTING) };
+    PageQuery { reader, filter, sort: Sort::parse(sort).unwrap(), fields: None, limit: 200, cursor: None, count: CountKind::None }
+}
+
+/// All nodes of a plan.
+fn nodes(plan: &Value) -> Vec<&Value> {
+    let children = plan["Plans"].as_array().into_iter().flatten();
+    std::iter::once(plan).chain(children.flat_map(nodes)).collect()
+}
+
+async fn assert_plan(app: &TestApp, query: &PageQuery, index: &str) {
+    let plan = app.service.explain_records(query).await.unwrap();
+    let plan = &plan[0]["Plan"];
+    let nodes = nodes(plan);
+    let used: Vec<_> = nodes.iter().filter_map(|node| node["Index Name"].as_str()).collect();
+    assert!(used.contains(&index), "{index} in {used:?}");
+    for node in &nodes {
+        assert_ne!(node["Node Type"], "Seq Scan", "{plan:#}");
+        let rows = node["Actual Rows"].as_f64().unwrap_or_default() * node["Actual Loops"].as_f64().unwrap_or_default();
+        assert!(rows <= 1_500.0, "{} reads {rows} rows for a page of 200: {plan:#}", node["Node Type"]);
+        if node["Relation Name"] == "pfa_mirror" {
+            let removed = node["Rows Removed by Filter"].as_f64().unwrap_or_default();
+            assert!(removed <= 400.0, "{removed} rows were read for nothing: {plan:#}");
+        }
+    }
+}
+
+fn words(pairs: &[(Field, &str)]) -> Filter {
+    Filter { words: pairs.iter().map(|(field, word)| (*field, vec![(*word).to_owned()])).collect(), ..Filter::default() }
+}
+
+fn days(year: i32) -> Range<NaiveDate> {
+    Range { from: NaiveDate::from_ymd_opt(year, 1, 1), to: NaiveDate::from_ymd_opt(year + 3, 12, 31) }
+}
+
+#[tokio::test]
+async fn grid_pages_read_their_own_rows_by_their_index() {
+    let app = demo_world().await;
+    let grid = words(&[(Field::Category, "Lifting"), (Field::Source, "Rental")]);
+    let mut grid_in_dates = grid.clone();
+    grid_in_dates.dates.insert(Field::ForecastStart, days(2024));
+    grid_in_dates.dates.insert(Field::ForecastEnd, days(2024));
+    assert_plan(&app, &query(grid, "forecastStart"), "pfa_mirror_grid").await;
+    assert_plan(&app, &query(grid_in_dates, "forecastStart"), "pfa_mirror_grid").await;
+    assert_plan(&app, &query(Filter::default(), "forecastStart"), "pfa_mirror_timeline").await;
+    assert_plan(&app, &query(Filter::default(), "-forecastEnd"), "pfa_mirror_forecast_end").await;
+    assert_plan(&app, &query(Filter::default(), "-monthlyRate"), "pfa_mirror_monthly_rate").await;
+    assert_plan(&app, &query(Filter::default(), "pfaId"), "pfa_mirror_pfa_id_key").await;
+    assert_plan(&app, &query(Filter::default(), "originalStart"), "pfa_mirror_original_start").await;
+    assert_plan(&app, &query(words(&[(Field::Class, "Excavator")]), "forecastStart"), "pfa_mirror_class").await;
+    let discontinued = Filter { flags: [(Field::IsDiscontinued, true)].into(), ..Filter::default() };
+    assert_plan(&app, &query(discontinued, "forecastStart"), "pfa_mirror_discontinued").await;
+}
+
+#[tokio::test]
+async fn a_deep_page_reads_no_more_than_the_first() {
+    let app = demo_world().await;
+    for sort in ["forecastStart", "-forecastEnd", "pfaId"] {
+        let mut query = query(Filter::default(), sort);
+        for _ in 0..30 {
+            query.cursor = app.service.list_records(&query).await.unwrap().next;
+        }
+        assert!(query.cursor.is_some());
+        let index = match sort {
+            "forecastStart" => "pfa_mirror_timeline",
+            "-forecastEnd" => "pfa_mirror_forecast_end",
+            _ => "pfa_mirror_pfa_id_key",
+        };
+        assert_plan(&app, &query, index).await;
+    }
+}
+
+#[tokio::test]
+async fn text_and_containment_use_their_inverted_indexes() {
+    let app = demo_world().await;
+    for (filter, index) in [
+        (Filter { text: vec!["ltm 1250".into()], ..Filter::default() }, "pfa_mirror_text"),
+        (
+            Filter { contains: serde_json::from_str(r#"{"contract": "HOLNG-1202", "model": "336F L"}"#).ok(), ..Filter::default() },
+            "pfa_mirror_containment",
+        ),
+    ] {
+        let plan = app.service.explain_records(&query(filter, "forecastStart")).await.unwrap();
+        let used: Vec<_> = nodes(&plan[0]["Plan"]).into_iter().filter_map(|node| node["Index Name"].as_str()).collect();
+        assert!(used.contains(&index), "{index} in {used:?}");
+    }
+}

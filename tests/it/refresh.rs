@@ -1,0 +1,85 @@
+//! The refresh: never two at once, every run logged, a failure is visible and harmless, readers go on.
+
+use crate::support::{TestApp, test_app};
+use pfa_vanguard::error::Error;
+use pfa_vanguard::jobs::{Jobs, check_cron, run_refresh};
+use pfa_vanguard::shutdown::Shutdown;
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+async fn app() -> TestApp {
+    let app = test_app().await;
+    app.load("ORG", &[json!({"pfaId": "1"}).as_object().unwrap().clone()]).await;
+    app
+}
+
+async fn outcomes(app: &TestApp) -> Vec<String> {
+    app.service.list_refresh_runs(100).await.unwrap().into_iter().map(|run| run.outcome).collect()
+}
+
+#[tokio::test]
+async fn a_second_refresh_is_skipped_while_one_is_running() {
+    let app = app().await;
+    let mut first = app.pool().begin().await.unwrap();
+    sqlx::query("select refresh_pfa_materialized_views('test')").execute(&mut *first).await.unwrap();
+    let second = app.service.refresh_views("request").await;
+    assert!(matches!(second, Err(Error::RefreshRunning)));
+    let answer = app.post("/api/v1/ops/refresh", &json!({})).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (409, &json!("refresh_running")));
+    first.commit().await.unwrap();
+    app.service.refresh_views("request").await.unwrap();
+    let mut found = outcomes(&app).await;
+    found.sort();
+    assert_eq!(found, ["completed", "completed", "skipped", "skipped"]);
+}
+
+#[tokio::test]
+async fn readers_are_not_blocked() {
+    let app = app().await;
+    app.service.refresh_views("test").await.unwrap();
+    let mut refresh = app.pool().begin().await.unwrap();
+    sqlx::query("select refresh_pfa_materialized_views('test')").execute(&mut *refresh).await.unwrap();
+    let kpis = tokio::time::timeout(Duration::from_secs(5), app.get("/api/v1/orgs/ORG/kpis")).await.unwrap();
+    assert_eq!(kpis.status, 200);
+    refresh.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failing_refresh_is_logged_and_visible_and_the_next_one_heals() {
+    let app = app().await;
+    sqlx::query("alter materialized view pfa_timeline_bounds rename to pfa_timeline_bounds_away").execute(app.pool()).await.unwrap();
+    run_refresh(&app.service).await;
+    let run = app.get("/api/v1/ops/refresh").await.json()["data"][0].clone();
+    assert_eq!((&run["outcome"], &run["failed"], &run["reason"]), (&json!("failed"), &json!(true), &json!("schedule")));
+    assert!(app.service.list_refresh_runs(1).await.unwrap()[0].error.as_ref().is_some_and(|error| error.contains("pfa_timeline_bounds")));
+    assert_eq!(app.get("/readyz").await.json()["lastRefreshFailed"], true);
+
+    sqlx::query("alter materialized view pfa_timeline_bounds_away rename to pfa_timeline_bounds").execute(app.pool()).await.unwrap();
+    run_refresh(&app.service).await;
+    assert_eq!(outcomes(&app).await, ["completed", "failed"]);
+    assert_eq!(app.get("/readyz").await.json()["lastRefreshFailed"], false);
+}
+
+#[tokio::test]
+async fn the_schedule_runs_the_refresh_and_stops() {
+    let app = app().await;
+    let shutdown = Shutdown::default();
+    let jobs = Jobs::start(app.service.clone(), "* * * * * *", &shutdown).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while outcomes(&app).await.len() < 2 {
+        assert!(Instant::now() < deadline, "the schedule runs every second");
+        tokio::task::yield_now().await;
+    }
+    jobs.stop().await;
+    shutdown.drain().await;
+    let runs = app.service.list_refresh_runs(100).await.unwrap();
+    assert!(runs.iter().all(|run| run.reason == "schedule" && run.outcome == "completed"), "{runs:?}");
+}
+
+#[test]
+fn cron_expressions_are_checked() {
+    assert!(check_cron("0 */15 * * * *").is_ok());
+    for wrong in ["", "every day", "99 * * * * *"] {
+        assert!(check_cron(wrong).is_err(), "{wrong}");
+    }
+}

@@ -1,0 +1,9 @@
+//! What tests stand on: a server, a database each, the router in process, and a plain model.
+
+pub mod app;
+pub mod container;
+pub mod model;
+pub mod server;
+pub mod world;
+
+pub use app::{TestApp, test_app};
