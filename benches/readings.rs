@@ -45,6 +45,7 @@ async fn main() {
     let pool = PgPoolOptions::new().max_connections(4).connect_with(options.clone()).await.unwrap();
     migrate::migrate(&pool).await.unwrap();
     modify(&pool).await;
+    settle(&pool).await;
     let bare = options.connect().await.unwrap();
     measure(pool, bare, rounds).await;
     server.stop().await.unwrap();
@@ -106,10 +107,13 @@ async fn modify(pool: &PgPool) {
          update organizations set change_number = change_number + 1;"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(pool).await.unwrap();
-    sqlx::raw_sql("vacuum (analyze) pfa_mirror; vacuum (analyze) pfa_overlay; vacuum (analyze) pfa_modification")
-        .execute(pool)
-        .await
-        .unwrap();
+}
+
+/// As a server is some minutes after its writes: vacuumed, with statistics, summaries refreshed.
+async fn settle(pool: &PgPool) {
+    for table in ["pfa_mirror", "pfa_overlay", "pfa_modification"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("vacuum (analyze) {table}"))).execute(pool).await.unwrap();
+    }
     PfaMirrorService::new(pool.clone()).refresh_views("manual").await.unwrap();
 }
 

@@ -34,6 +34,12 @@ comment on index pfa_sync_log_newest_first is 'The last runs and the last good o
 create unique index pfa_sync_log_one_running on pfa_sync_log (organization_id, sync_direction) where status = 'running';
 comment on index pfa_sync_log_one_running is 'One run per organization and direction at a time, across processes.';
 
+create function pfa_load_lock(organization text) returns bigint
+language sql immutable parallel safe
+return hashtextextended('pfa load of ' || organization, 0);
+comment on function pfa_load_lock(text) is
+    'Key of the advisory lock that a load of the organization holds; a running row of pfa_sync_log whose lock is free belongs to a process that has ended.';
+
 create table pfa_mirror_history (
     organization_id text collate "C" not null,
     id              uuid   not null default gen_random_uuid(),

@@ -91,10 +91,15 @@ begin
         refresh materialized view concurrently pfa_timeline_bounds;
         outcome := 'completed';
     end if;
-    insert into pfa_refresh_log (reason, outcome, started_at, completed_at)
-    values (reason, outcome, started, clock_timestamp())
-    returning * into run;
+    if outcome = 'completed' or reason = 'schedule' then
+        insert into pfa_refresh_log (reason, outcome, started_at, completed_at)
+        values (reason, outcome, started, clock_timestamp())
+        returning * into run;
+    else
+        -- Somebody who asks while a refresh is running gets an answer, not a row in the log.
+        run.outcome := outcome;
+    end if;
     return run;
 end $$;
 comment on function refresh_pfa_materialized_views(text) is
-    'Refreshes both summaries without blocking readers and logs it: completed, or skipped when another refresh is running.';
+    'Refreshes both summaries without blocking readers and logs it: completed, or skipped when another refresh is running (logged for the schedule only).';

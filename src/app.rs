@@ -7,9 +7,11 @@ use crate::http::{AppState, router, server};
 use crate::jobs::Jobs;
 use crate::service::PfaMirrorService;
 use crate::shutdown::{GRACE_PERIOD, Shutdown};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// Why the service did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +67,12 @@ impl App {
             database.close().await;
             return Err(error.into());
         }
-        Ok(Self::on(database))
+        let app = Self::on(database);
+        if let Err(error) = app.service.close_dead_runs().await {
+            app.database.close().await;
+            return Err(error.into());
+        }
+        Ok(app)
     }
 
     /// Opens the database and refuses one whose schema is behind this build.
@@ -97,6 +104,7 @@ impl App {
         let shutdown = Shutdown::default();
         shutdown.on_signal()?;
         let metrics = PrometheusBuilder::new().install_recorder()?;
+        shutdown.tasks.spawn(keep_metrics_small(metrics.clone(), shutdown.token.clone()));
         let router = router::router(AppState { service: self.service.clone(), metrics });
         let jobs = Jobs::start(self.service.clone(), &settings.refresh_cron, &shutdown).await?;
         tracing::info!(address = %listener.local_addr()?, "serving");
@@ -129,6 +137,14 @@ impl App {
 /// When the address cannot be listened on.
 pub async fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
     TcpListener::bind(settings.bind).await.map_err(|source| AppError::Bind { address: settings.bind, source })
+}
+
+/// Samples of histograms gather until somebody scrapes them or this folds them.
+async fn keep_metrics_small(metrics: PrometheusHandle, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(5));
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        metrics.run_upkeep();
+    }
 }
 
 /// Ends when the private PostgreSQL does; never without one.

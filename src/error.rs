@@ -14,6 +14,9 @@ pub enum Error {
     /// Another refresh is running somewhere.
     #[error("another refresh is running")]
     RefreshRunning,
+    /// Another load of the same organization is running.
+    #[error("another load of organization {0:?} is running")]
+    LoadRunning(String),
     /// The statement took longer than `PFA_STATEMENT_TIMEOUT_MS`.
     #[error("the database did not answer within the time allowed for a statement")]
     StatementTimeout,

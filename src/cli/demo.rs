@@ -2,7 +2,7 @@
 
 use super::CommandError;
 use super::lines::say;
-use crate::app::{self, App};
+use crate::app::{self, App, AppError};
 use crate::cli::generate::fill;
 use crate::config::Settings;
 use crate::domain::generate::Plan;
@@ -19,11 +19,11 @@ pub(super) async fn run(settings: &Settings) -> Result<(), CommandError> {
         return Err(error);
     }
 
-    let base = format!("http://{}", settings.bind);
+    let base = format!("http://{}", listener.local_addr().map_err(AppError::from)?);
     say(&format!(
         "\nPFA Vanguard is ready at {base} (API pages: {base}/docs). Try:\n\n\
          \x20 curl '{base}/api/v1/orgs'\n\
-         \x20 curl '{base}/api/v1/orgs/HOLNG/records?category=Lifting&status=forecast&sort=pfaId&limit=2&session={LATER_LIFTING}'\n\
+         \x20 curl '{base}/api/v1/orgs/HOLNG/records?category=Lifting&source=Rental&status=forecast&sort=pfaId&limit=2&session={LATER_LIFTING}'\n\
          \x20 curl '{base}/api/v1/orgs/HOLNG/kpis?groupBy=category&session={LATER_LIFTING}'\n\n\
          Ctrl-C stops it."
     ));
@@ -33,9 +33,12 @@ pub(super) async fn run(settings: &Settings) -> Result<(), CommandError> {
 /// Fills what is missing; a second call finds all of it.
 async fn prepare(service: &PfaMirrorService) -> Result<(), CommandError> {
     let plan = Plan::demo();
-    let known = service.list_organizations().await?;
-    if !plan.organizations.iter().all(|wanted| known.iter().any(|organization| organization.code == wanted.code)) {
-        fill(service, &plan).await?;
+    for organization in &plan.organizations {
+        // An interrupted start leaves organizations without records.
+        if !service.has_records(&organization.code).await? {
+            fill(service, &plan).await?;
+            break;
+        }
     }
     if service.save_demo_sandboxes().await? {
         service.refresh_views("manual").await?;

@@ -48,7 +48,8 @@ pub(super) async fn fill(service: &PfaMirrorService, plan: &Plan) -> Result<Appl
         service.save_organization(&organization.code, &organization.name).await?;
     }
     let mut progress = Progress::begin("Generating records", plan.organizations.iter().map(|organization| organization.records).sum());
-    let mut load = service.begin_load().await?;
+    let codes: Vec<_> = plan.organizations.iter().map(|organization| organization.code.as_str()).collect();
+    let mut load = service.begin_load(&codes).await?;
     let mut outcomes = Vec::new();
     for organization in &plan.organizations {
         progress.step(&organization.code);

@@ -80,8 +80,11 @@ pub fn main() -> ExitCode {
     if let Err(error) = dotenvy::dotenv()
         && !error.not_found()
     {
-        let line = if matches!(error, dotenvy::Error::LineParse(..)) { "; values with spaces need quotes" } else { "" };
-        eprintln!("error: .env: {error}{line}");
+        // The driver's message would repeat the line, and with it a password.
+        match error {
+            dotenvy::Error::LineParse(..) => eprintln!("error: .env: a line is not NAME=value; values with spaces need quotes"),
+            other => eprintln!("error: .env: {other}"),
+        }
         return ExitCode::from(2);
     }
     let cli = match Cli::try_parse() {
@@ -140,6 +143,7 @@ fn end_of_parsing(error: &clap::Error) -> ExitCode {
         _ => String::new(),
     };
     let reason = match (error.get(ContextKind::ValidValue), std::error::Error::source(error)) {
+        (_, None) if value.is_empty() || value == " \"\"" => "needs a value".to_owned(),
         (Some(ContextValue::Strings(allowed)), _) => format!("is not one of {}", allowed.join(", ")),
         (_, Some(source)) => source.to_string().replace('\n', " "),
         _ => "is not acceptable".to_owned(),

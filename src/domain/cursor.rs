@@ -1,5 +1,8 @@
 //! Where a page ended: the sort values and id of its last row, bound to the query that made it.
 
+use crate::domain::field::{Field, Kind};
+use crate::domain::sort::Sort;
+use crate::domain::value::{read_amount, read_date};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -41,14 +44,33 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
     }
 
-    /// Reads a text made by [`Cursor::encode`].
+    /// Reads a text made by [`Cursor::encode`] for a query with this fingerprint and order.
     ///
     /// # Errors
-    /// When it is malformed or belongs to a query with another fingerprint.
-    pub fn decode(text: &str, query: u64) -> Result<Self, CursorError> {
+    /// When it is malformed, belongs to a query with another fingerprint, or holds values that the
+    /// columns of the order cannot have.
+    pub fn decode(text: &str, query: u64, sort: &Sort) -> Result<Self, CursorError> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError::Malformed)?;
         let cursor: Self = serde_json::from_slice(&bytes).map_err(|_| CursorError::Malformed)?;
-        if cursor.query == query { Ok(cursor) } else { Err(CursorError::OtherQuery) }
+        if cursor.query != query {
+            return Err(CursorError::OtherQuery);
+        }
+        let fits = cursor.values.len() == sort.keys().len()
+            && cursor
+                .values
+                .iter()
+                .zip(sort.keys())
+                .all(|(value, key)| value.as_deref().map_or(key.field.is_nullable(), |text| is_value_of(key.field, text)));
+        if fits { Ok(cursor) } else { Err(CursorError::Malformed) }
+    }
+}
+
+fn is_value_of(field: Field, text: &str) -> bool {
+    match field.kind() {
+        Kind::Date => read_date(text).is_some(),
+        Kind::Amount => read_amount(text).is_some(),
+        Kind::Flag => matches!(text, "true" | "false"),
+        Kind::Text(_) | Kind::Word(_) => !text.contains('\0'),
     }
 }
 
@@ -65,9 +87,26 @@ mod tests {
 
     #[test]
     fn survives_the_wire_and_is_bound_to_its_query() {
+        let sort = Sort::parse("forecastStart,-monthlyRate").expect("an order");
         let cursor = Cursor::new(fingerprint("a"), vec![Some("2025-03-01".into()), None], Uuid::from_u128(7));
-        assert_eq!(Cursor::decode(&cursor.encode(), fingerprint("a")), Ok(cursor.clone()));
-        assert_eq!(Cursor::decode(&cursor.encode(), fingerprint("b")), Err(CursorError::OtherQuery));
-        assert_eq!(Cursor::decode("not a cursor", 1), Err(CursorError::Malformed));
+        assert_eq!(Cursor::decode(&cursor.encode(), fingerprint("a"), &sort), Ok(cursor.clone()));
+        assert_eq!(Cursor::decode(&cursor.encode(), fingerprint("b"), &sort), Err(CursorError::OtherQuery));
+        assert_eq!(Cursor::decode("not a cursor", 1, &sort), Err(CursorError::Malformed));
+    }
+
+    #[test]
+    fn forged_values_are_refused() {
+        let id = Uuid::from_u128(7);
+        for (order, values) in [
+            ("forecastStart", vec![Some("soon".to_owned())]),
+            ("forecastStart", vec![]),
+            ("category", vec![Some("a\0b".to_owned())]),
+            ("isActualized", vec![None]),
+            ("monthlyRate", vec![Some("1e9".to_owned())]),
+        ] {
+            let sort = Sort::parse(order).expect("an order");
+            let forged = Cursor::new(1, values, id).encode();
+            assert_eq!(Cursor::decode(&forged, 1, &sort), Err(CursorError::Malformed), "{order}");
+        }
     }
 }

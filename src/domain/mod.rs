@@ -5,6 +5,7 @@ pub mod cursor;
 pub mod field;
 pub mod filter;
 pub mod generate;
+pub mod json;
 pub mod kpi;
 pub mod record;
 pub mod sort;

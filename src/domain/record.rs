@@ -2,6 +2,7 @@
 //! dictionary, typed values, unknown keys kept. What cannot be read becomes null and a finding.
 
 use crate::domain::field::{Field, Kind};
+use crate::domain::json::unfit_for_jsonb;
 use crate::domain::value::{read_amount, read_date, read_flag};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
@@ -36,7 +37,13 @@ pub enum RecordError {
     /// There is no readable `pfaId`.
     #[error("pfaId is missing, empty or longer than 100 characters")]
     NoId,
+    /// Its unknown keys are larger than a record may be.
+    #[error("its unknown keys hold more than 32 KiB")]
+    TooLarge,
 }
+
+/// Most bytes that unknown keys may hold: pages of thousands of records are built in memory.
+const MOST_UNKNOWN_BYTES: usize = 32 * 1024;
 
 /// Makes a raw object canonical.
 ///
@@ -45,7 +52,7 @@ pub enum RecordError {
 /// dates of their layer are there.
 ///
 /// # Errors
-/// When there is no readable `pfaId`: then it is no record.
+/// When there is no readable `pfaId`, or too much beside the dictionary: then it is no record.
 pub fn canonicalise(mut raw: Map<String, Value>) -> Result<(Record, Vec<Finding>), RecordError> {
     let Some(Ok(Some(Value::String(pfa_id)))) = raw.get(Field::PfaId.key()).map(|value| read(Field::PfaId, value)) else {
         return Err(RecordError::NoId);
@@ -63,14 +70,21 @@ pub fn canonicalise(mut raw: Map<String, Value>) -> Result<(Record, Vec<Finding>
         };
         data.insert(field.key().to_owned(), value);
     }
+    let mut unknown_bytes = 0;
     for (key, value) in raw {
         if key == "_meta" {
             findings.push(finding(&pfa_id, &key, &value, "this key is reserved"));
-        } else if holds_nul(&key) || holds_nul_anywhere(&value) {
+        } else if key.contains('\0') {
             findings.push(finding(&pfa_id, &key.replace('\0', ""), &value, "holds a NUL character"));
+        } else if let Some(problem) = unfit_for_jsonb(&value) {
+            findings.push(finding(&pfa_id, &key, &value, problem));
         } else {
+            unknown_bytes += key.len() + value.to_string().len();
             data.insert(key, value);
         }
+    }
+    if unknown_bytes > MOST_UNKNOWN_BYTES {
+        return Err(RecordError::TooLarge);
     }
     Ok((Record { pfa_id, data }, findings))
 }
@@ -92,7 +106,7 @@ pub fn read(field: Field, value: &Value) -> Result<Option<Value>, &'static str> 
     }
     match field.kind() {
         Kind::Text(_) if value.is_boolean() => Err("is no text"),
-        Kind::Text(_) if holds_nul(&text) => Err("holds a NUL character"),
+        Kind::Text(_) if text.contains('\0') => Err("holds a NUL character"),
         Kind::Text(most) if text.chars().count() > most => Err("is too long"),
         Kind::Text(_) => Ok(Some(Value::String(text))),
         Kind::Word(words) => words
@@ -144,20 +158,6 @@ fn finding(pfa_id: &str, field: &str, value: &Value, problem: &str) -> Finding {
         field: field.to_owned(),
         value: text.chars().filter(|&character| character != '\0').take(200).collect(),
         problem: problem.to_owned(),
-    }
-}
-
-/// PostgreSQL's JSONB cannot hold U+0000.
-fn holds_nul(text: &str) -> bool {
-    text.contains('\0')
-}
-
-fn holds_nul_anywhere(value: &Value) -> bool {
-    match value {
-        Value::String(text) => holds_nul(text),
-        Value::Array(values) => values.iter().any(holds_nul_anywhere),
-        Value::Object(map) => map.iter().any(|(key, value)| holds_nul(key) || holds_nul_anywhere(value)),
-        _ => false,
     }
 }
 
@@ -217,5 +217,14 @@ mod tests {
             let Value::Object(raw) = raw else { panic!("an object") };
             assert_eq!(canonicalise(raw), Err(RecordError::NoId));
         }
+    }
+
+    #[test]
+    fn what_jsonb_cannot_hold_and_too_much_of_the_unknown_stay_out() {
+        let (data, findings) = canonical(serde_json::from_str(r#"{"pfaId": "1", "x": 1e200000, "y": 1e20}"#).expect("JSON"));
+        assert!(!data.contains_key("x") && data.contains_key("y"));
+        assert_eq!(findings, ["x"]);
+        let Value::Object(raw) = json!({"pfaId": "1", "x": "y".repeat(40_000)}) else { panic!("an object") };
+        assert_eq!(canonicalise(raw), Err(RecordError::TooLarge));
     }
 }

@@ -1,5 +1,6 @@
 //! Extractors whose rejections are problems.
 
+use crate::domain::json::unfit_for_jsonb;
 use crate::http::parameters::Parameters;
 use crate::http::problem::{FieldError, Problem};
 use axum::Json as AxumJson;
@@ -8,6 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path as AxumPath, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::convert::Infallible;
 
 /// The header that names the caller while authentication is off.
@@ -21,12 +23,13 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(USER_HEADER) else { return Ok(Self("dev".to_owned())) };
+        let mut values = parts.headers.get_all(USER_HEADER).iter();
+        let Some(value) = values.next() else { return Ok(Self("dev".to_owned())) };
         match value.to_str().map(str::trim) {
-            Ok(user) if (1..=100).contains(&user.len()) => Ok(Self(user.to_owned())),
+            Ok(user) if (1..=100).contains(&user.len()) && values.next().is_none() => Ok(Self(user.to_owned())),
             _ => Err(Problem::invalid_parameters(vec![FieldError {
                 field: "X-User-Id".into(),
-                message: "must be 1 to 100 visible ASCII characters".into(),
+                message: "must be given once, with 1 to 100 visible ASCII characters".into(),
                 allowed: Vec::new(),
             }])),
         }
@@ -66,8 +69,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match AxumJson::<T>::from_request(request, state).await {
-            Ok(AxumJson(value)) => Ok(Self(value)),
+        match AxumJson::<Value>::from_request(request, state).await {
+            Ok(AxumJson(value)) => match unfit_for_jsonb(&value) {
+                None => T::deserialize(value).map(Self).map_err(|error| Problem::invalid_body(error.to_string())),
+                Some(problem) => Err(Problem::invalid_body(format!("the body {problem}"))),
+            },
             Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::unsupported_media_type()),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Problem::too_large()),
             Err(rejection) => Err(Problem::invalid_body(rejection.body_text())),

@@ -132,7 +132,9 @@ impl From<Measurement> for MeasurementAnswer {
 /// Runs the promised readings on an organization's data and reports times, rows and indexes.
 #[utoipa::path(post, path = "/api/v1/ops/analyze", tag = "operations", operation_id = "analyzeQueries", request_body = AnalyzeRequest,
     responses((status = 200, body = AnalyzeAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json")))]
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn analyze_queries(
     State(state): State<AppState>,
     _: Caller,

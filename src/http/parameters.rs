@@ -4,6 +4,9 @@ use crate::http::problem::{FieldError, Problem};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+/// So many unknown parameters are told.
+const MOST_UNKNOWN: usize = 10;
+
 /// The parameters of one request.
 #[derive(Debug, Default)]
 pub struct Parameters {
@@ -105,7 +108,8 @@ impl Parameters {
     /// # Errors
     /// A 400 with every fault.
     pub fn finish(mut self) -> Result<(), Problem> {
-        for name in self.given.keys() {
+        // One fault says what is known; the list would repeat with every name.
+        for name in self.given.keys().take(MOST_UNKNOWN) {
             let allowed = self.known.iter().map(ToString::to_string).collect();
             self.errors.push(FieldError { field: name.clone(), message: "unknown parameter".into(), allowed });
         }

@@ -129,6 +129,7 @@ impl From<Error> for Problem {
             Error::OrganizationNotFound(_) => Self::not_found("organization_not_found", error.to_string()),
             Error::SessionNotFound => Self::not_found("session_not_found", error.to_string()),
             Error::RefreshRunning => Self::new(StatusCode::CONFLICT, "refresh_running", "Conflict", error.to_string()),
+            Error::LoadRunning(_) => Self::new(StatusCode::CONFLICT, "load_running", "Conflict", error.to_string()),
             Error::StatementTimeout => {
                 tracing::warn!("a statement was cancelled after its time-out");
                 Self::unavailable("statement_timeout", &error.to_string(), 1)

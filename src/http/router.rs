@@ -4,6 +4,7 @@ use crate::http::problem::{Problem, render_problems};
 use crate::http::{AppState, docs, health, kpis, operations, organizations, records, timeline};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::http::{HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
@@ -17,6 +18,8 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+/// The header with the id of a request.
+const REQUEST_ID: &str = "x-request-id";
 /// Largest body that is read.
 const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 
@@ -51,6 +54,7 @@ pub fn router(state: AppState) -> Router {
         .layer(
             // From the outside in.
             ServiceBuilder::new()
+                .layer(middleware::from_fn(check_request_id))
                 .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
                 .layer(PropagateRequestIdLayer::x_request_id())
                 .layer(TraceLayer::new_for_http().make_span_with(request_span))
@@ -66,13 +70,28 @@ fn request_span(request: &Request) -> tracing::Span {
     tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
 }
 
+/// Clients may invent methods; metrics must not grow with them.
+fn method_label(method: &Method) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.into_iter().find(|name| method.as_str() == *name).unwrap_or("other")
+}
+
+/// Takes away a request id of the client that could not be repeated in answers and logs; then a new one is made.
+async fn check_request_id(mut request: Request, next: Next) -> Response {
+    let is_good = |value: &HeaderValue| value.to_str().is_ok_and(|text| (1..=128).contains(&text.trim().len()));
+    if request.headers().get(REQUEST_ID).is_some_and(|value| !is_good(value)) {
+        request.headers_mut().remove(REQUEST_ID);
+    }
+    next.run(request).await
+}
+
 /// Counts and times requests by route, never by raw path.
 async fn count_requests(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let method = request.method().to_string();
+    let method = method_label(request.method());
     let started = Instant::now();
     let response = next.run(request).await;
-    let labels = [("method", method), ("route", route), ("status", response.status().as_u16().to_string())];
+    let labels = [("method", method.to_owned()), ("route", route), ("status", response.status().as_u16().to_string())];
     metrics::counter!("http_requests_total", &labels).increment(1);
     metrics::histogram!("http_request_duration_seconds", &labels).record(started.elapsed());
     response

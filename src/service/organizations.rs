@@ -50,6 +50,17 @@ impl PfaMirrorService {
         Ok(organizations)
     }
 
+    /// Whether the mirror has any record of an organization.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_records(&self, code: &str) -> Result<bool> {
+        let has = sqlx::query_scalar!(r#"select exists (select from pfa_mirror where organization_id = $1) as "has!""#, code)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(has)
+    }
+
     /// Makes sure that an organization exists; its name is set only when it is new.
     ///
     /// # Errors

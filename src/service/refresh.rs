@@ -31,8 +31,8 @@ impl PfaMirrorService {
     pub async fn refresh_views(&self, reason: &str) -> Result<RefreshRun> {
         let started_at = Utc::now();
         match self.try_refresh(reason).await {
-            Ok(run) if run.outcome == "skipped" => Err(Error::RefreshRunning),
             Ok(run) => Ok(run),
+            Err(Error::RefreshRunning) => Err(Error::RefreshRunning),
             Err(error) => {
                 self.log_failed_refresh(reason, started_at, &in_one_line(&error)).await;
                 Err(error)
@@ -44,10 +44,10 @@ impl PfaMirrorService {
         let mut transaction = self.pool.begin().await?;
         // A refresh may take longer than a reader would wait.
         sqlx::query!("select set_config('statement_timeout', '0', true)").fetch_one(&mut *transaction).await?;
-        let run = sqlx::query_as!(
-            RefreshRun,
+        // All but the outcome is null when somebody else is refreshing and no row was logged.
+        let run = sqlx::query!(
             r#"
-            select id as "id!", reason as "reason!", outcome as "outcome!", started_at as "started_at!", duration_ms as "duration_ms!", error
+            select id, reason, outcome as "outcome!", started_at, duration_ms, error
               from refresh_pfa_materialized_views($1)
             "#,
             reason
@@ -55,7 +55,12 @@ impl PfaMirrorService {
         .fetch_one(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(run)
+        match (run.outcome.as_str(), run.id, run.started_at, run.duration_ms) {
+            ("completed", Some(id), Some(started_at), Some(duration_ms)) => {
+                Ok(RefreshRun { id, reason: reason.to_owned(), outcome: run.outcome, started_at, duration_ms, error: run.error })
+            }
+            _ => Err(Error::RefreshRunning),
+        }
     }
 
     async fn log_failed_refresh(&self, reason: &str, started_at: DateTime<Utc>, error: &str) {

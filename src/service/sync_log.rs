@@ -24,7 +24,8 @@ pub struct ImportOutcome {
 }
 
 impl PfaMirrorService {
-    /// Opens the log row of an import. A row that an ended process left running is closed as failed.
+    /// Opens the log row of an import. The caller holds the organization's load, so a row that is
+    /// still running was left by a process that has ended.
     ///
     /// # Errors
     /// When the database fails.
@@ -45,6 +46,20 @@ impl PfaMirrorService {
         .await?;
         transaction.commit().await?;
         Ok(id)
+    }
+
+    /// Closes runs whose process has ended: they are running, but nobody holds their load. Returns their number.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn close_dead_runs(&self) -> Result<u64> {
+        let closed = sqlx::query!(
+            "update pfa_sync_log set status = 'failed', error = 'the process that ran it has ended', completed_at = now()
+              where status = 'running' and sync_direction = 'read' and pg_try_advisory_xact_lock(pfa_load_lock(organization_id))"
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(closed.rows_affected())
     }
 
     /// Closes the log row of an import with what came of it.

@@ -88,10 +88,29 @@ async fn tables_load_with_loose_headers() {
 }
 
 #[tokio::test]
+async fn a_quote_that_stays_open_loses_nothing_silently() {
+    let import = Import::new().await;
+    let (code, out, err) = import.import("csv", "pfaId,category\n1,\"a\nb\"\n\n2,\"open\n3,c\n", &[]).await;
+    assert!(code == Some(1) && err.contains("line 5: has a quote that is not closed"), "{err}");
+    assert!(out.contains("1 records inserted"), "{out}");
+}
+
+#[tokio::test]
+async fn what_jsonb_cannot_hold_costs_its_value_only() {
+    let import = Import::new().await;
+    let (code, out, err) = import.import("ndjson", "{\"pfaId\": \"1\"}\n{\"pfaId\": \"2\", \"x\": 1e200000}\n", &[]).await;
+    assert!(code == Some(0) && out.contains("2 records inserted"), "{out}{err}");
+    assert!(err.contains("line 2: x \"1e+200000\" holds a number") || err.contains("line 2: x"), "{err}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_is_one_line() {
     let import = Import::new().await;
     let (code, _, err) = import.run(&["import", "--org", "ORG", "--format", "ndjson", "absent.ndjson"]).await;
     assert!(code == Some(1) && err.lines().count() == 1 && err.contains("absent.ndjson"), "{err}");
+    let (code, _, err) = import.run(&["import", "--org", "ORG", "--format", "ndjson", "."]).await;
+    assert!(code == Some(1) && err.contains("directory"), "{err}");
+    assert_eq!(import.count("select count(*) from pfa_mirror").await, 0);
     let (code, _, err) = import.run(&["import", "--org", "O RG", "--format", "ndjson", "x"]).await;
     assert!(code == Some(2) && err.lines().count() == 1 && err.contains("--org"), "{err}");
 }

@@ -5,6 +5,7 @@ use crate::support::model::{Modification, Object};
 use crate::support::test_app;
 use crate::support::world::shown;
 use pfa_vanguard::domain::record::canonicalise;
+use pfa_vanguard::error::Error;
 use pfa_vanguard::service::ingest::Applied;
 use serde_json::{Value, json};
 
@@ -73,11 +74,29 @@ async fn a_load_that_is_given_up_leaves_nothing() {
     let app = test_app().await;
     let before = indexes(&app).await;
     app.service.save_organization("ORG", "ORG").await.unwrap();
-    let mut load = app.service.begin_load().await.unwrap();
+    let mut load = app.service.begin_load(&["ORG"]).await.unwrap();
     load.stage(&[canonicalise(object(&json!({"pfaId": "1"}))).unwrap().0]).await.unwrap();
     drop(load);
     assert_eq!(before, indexes(&app).await);
     assert!(app.mirror_rows("ORG").await.is_empty());
+}
+
+#[tokio::test]
+async fn an_organization_is_loaded_by_one_process_at_a_time() {
+    let app = test_app().await;
+    app.load("ORG", &[]).await;
+    let first = app.service.begin_load(&["ORG"]).await.unwrap();
+    let run = app.service.begin_import_log("ORG").await.unwrap();
+    assert!(matches!(app.service.begin_load(&["ORG"]).await, Err(Error::LoadRunning(_))));
+    assert_eq!(app.service.close_dead_runs().await.unwrap(), 0, "its process lives");
+    drop(first);
+    // The rollback reaches the server a moment later.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while app.service.close_dead_runs().await.unwrap() == 0 {
+        assert!(std::time::Instant::now() < deadline, "a run without a process is closed");
+    }
+    let status: String = sqlx::query_scalar("select status from pfa_sync_log where id = $1").bind(run).fetch_one(app.pool()).await.unwrap();
+    assert_eq!(status, "failed");
 }
 
 #[tokio::test]

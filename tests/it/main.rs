@@ -9,6 +9,7 @@ mod support;
 mod conditional;
 mod contract;
 mod cursors;
+mod demo;
 mod embedded;
 mod golden;
 mod import;

@@ -56,8 +56,12 @@ async fn a_bad_parameter_is_named_with_what_is_allowed() {
         ("count=all", "count", "estimated"),
         ("contains=%7B", "contains", "JSON object"),
         ("contains=[1]", "contains", "JSON object"),
-        ("contains=%7B%22a%22:%22%5Cu0000%22%7D", "contains", "JSON object"),
+        ("contains=%7B%22a%22:%22%5Cu0000%22%7D", "contains", "NUL"),
         ("q=%00", "q", "NUL"),
+        ("q=a+b+c+d+e+f+g+h+i+j+k+l+m+n+o+p+q+r+s+t+u", "q", "20 words"),
+        ("contains=%7B%22a%22:1e200000%7D", "contains", "number"),
+        ("isActualized=Y", "isActualized", "true"),
+        ("limit=%2B5", "limit", "5000"),
         ("session=mine", "session", "UUID"),
         ("cursor=x", "cursor", "no cursor"),
         ("cursor=e30", "cursor", "no cursor"),
@@ -153,6 +157,10 @@ async fn bodies_and_methods_that_do_not_fit_are_told() {
     assert_eq!(send(Method::POST, analyze, "application/json", "{}".into()).await, (400, "invalid_body".into()));
     assert_eq!(
         send(Method::POST, analyze, "application/json", r#"{"organization": "ORG", "x": 1}"#.into()).await,
+        (400, "invalid_body".into())
+    );
+    assert_eq!(
+        send(Method::POST, analyze, "application/json", r#"{"organization": "A\u0000"}"#.into()).await,
         (400, "invalid_body".into())
     );
     assert_eq!(send(Method::POST, analyze, "text/plain", "{}".into()).await, (415, "unsupported_media_type".into()));

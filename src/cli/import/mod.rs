@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::domain::record::Record;
 use crate::error::in_one_line;
 use crate::service::PfaMirrorService;
-use crate::service::ingest::{Applied, Batch};
+use crate::service::ingest::{Applied, Batch, Load};
 use crate::service::sync_log::{ImportOutcome, KEPT_FINDINGS};
 use clap::{Args, ValueEnum};
 use source::{Line, Source};
@@ -23,8 +23,6 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Lines that are read and copied at once.
-const CHUNK: usize = 5_000;
 /// So many bad lines are told one by one.
 const TOLD_LINES: u64 = 100;
 /// So many unreadable values are told one by one.
@@ -81,9 +79,10 @@ pub(super) async fn run(settings: &Settings, args: &ImportArgs) -> Result<(), Co
 /// Loads all good lines, or none, in one transaction, and writes the log of it.
 async fn import(service: &PfaMirrorService, args: &ImportArgs, source: Source, bytes: u64) -> Result<ImportOutcome, CommandError> {
     service.save_organization(&args.organization, &args.organization).await?;
+    let load = service.begin_load(&[&args.organization]).await?;
     let id = service.begin_import_log(&args.organization).await?;
     let mut outcome = ImportOutcome::default();
-    match load(service, args, source, bytes, id, &mut outcome).await {
+    match fill(service, load, args, source, bytes, id, &mut outcome).await {
         Ok(()) => {
             service.finish_import_log(&args.organization, id, &outcome).await?;
             if outcome.applied.inserted + outcome.applied.updated > 0 {
@@ -99,8 +98,9 @@ async fn import(service: &PfaMirrorService, args: &ImportArgs, source: Source, b
     }
 }
 
-async fn load(
+async fn fill(
     service: &PfaMirrorService,
+    mut load: Load,
     args: &ImportArgs,
     source: Source,
     bytes: u64,
@@ -108,16 +108,16 @@ async fn load(
     outcome: &mut ImportOutcome,
 ) -> Result<(), CommandError> {
     let mut progress = Progress::begin("Importing", bytes);
-    let mut load = service.begin_load().await?;
     let (sender, mut receiver) = mpsc::channel::<Vec<Line>>(2);
-    let reading = tokio::task::spawn_blocking(move || source.read_chunks(CHUNK, |chunk| sender.blocking_send(chunk).is_ok()));
+    let reading = tokio::task::spawn_blocking(move || source.read_chunks(|chunk| sender.blocking_send(chunk).is_ok()));
     let mut seen = HashSet::new();
     while let Some(chunk) = receiver.recv().await {
         progress.add(chunk.iter().map(|line| line.bytes).sum());
         let records = sort_out(chunk, &mut seen, outcome);
         load.stage(&records).await?;
     }
-    reading.await.map_err(|error| CommandError::Incomplete(format!("reading failed: {error}")))?;
+    let read = reading.await.map_err(|error| CommandError::Incomplete(format!("reading failed: {error}")))?;
+    read.map_err(|source| CommandError::File { path: args.file.display().to_string(), source })?;
     if args.strict && outcome.errored > 0 {
         progress.end();
         outcome.error = Some("strict: nothing was loaded because of bad lines".to_owned());

@@ -1,15 +1,17 @@
 //! Import files as a sequence of lines, each a record or a reason why it is none.
 
 use super::Format;
-use super::table::Columns;
+use super::table::{Columns, cells};
 use crate::domain::record::{Finding, Record, canonicalise};
-use csv::Terminator;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 
-/// Longest line that is read; a longer one is bad.
+/// Longest line that is read, and longest table row; what is longer is bad.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
+/// Lines and bytes that are handed over at once.
+const CHUNK_LINES: usize = 5_000;
+const CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// One line of a file that is not blank.
 pub(super) struct Line {
@@ -22,75 +24,123 @@ pub(super) struct Line {
 }
 
 /// An open import file.
-pub(super) enum Source {
-    Ndjson(BufReader<File>),
-    Csv(Box<csv::Reader<File>>, Columns),
+pub(super) struct Source {
+    lines: RawLines<BufReader<File>>,
+    /// Of a table: what its columns are.
+    columns: Option<Columns>,
 }
 
 impl Source {
     /// Opens a file; of a table the header is read.
     pub(super) fn open(file: File, format: Format) -> io::Result<Self> {
-        match format {
-            Format::Ndjson => Ok(Self::Ndjson(BufReader::with_capacity(1 << 20, file))),
+        let mut lines = RawLines { reader: BufReader::with_capacity(1 << 20, file), number: 0 };
+        let columns = match format {
+            Format::Ndjson => None,
             Format::Csv => {
-                // Lines end at the line feed, so that their numbers are right; a carriage return before it is trimmed as a blank.
-                let mut reader =
-                    csv::ReaderBuilder::new().buffer_capacity(1 << 20).flexible(true).terminator(Terminator::Any(b'\n')).from_reader(file);
-                let columns =
-                    Columns::of(reader.headers().map_err(io::Error::from)?).map_err(|text| io::Error::new(ErrorKind::InvalidData, text))?;
-                Ok(Self::Csv(Box::new(reader), columns))
+                let header = lines.next_row()?.ok_or_else(|| invalid("the table has no header line"))?;
+                let header = cells(&header.text).map_err(invalid)?;
+                Some(Columns::of(&header).map_err(invalid)?)
             }
-        }
+        };
+        Ok(Self { lines, columns })
     }
 
     /// Hands over the lines in chunks, until the end or until the taker wants no more.
-    pub(super) fn read_chunks(self, size: usize, mut take: impl FnMut(Vec<Line>) -> bool) {
-        let mut lines: Box<dyn Iterator<Item = Line>> = match self {
-            Self::Ndjson(reader) => Box::new(ndjson_lines(reader)),
-            Self::Csv(reader, columns) => Box::new(csv_lines(*reader, columns)),
-        };
+    pub(super) fn read_chunks(mut self, mut take: impl FnMut(Vec<Line>) -> bool) -> io::Result<()> {
         loop {
-            let chunk: Vec<_> = lines.by_ref().take(size).collect();
+            let mut chunk = Vec::new();
+            let mut bytes = 0;
+            while chunk.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
+                let Some(line) = self.next_line()? else { break };
+                bytes += line.bytes;
+                chunk.push(line);
+            }
             if chunk.is_empty() || !take(chunk) {
-                return;
+                return Ok(());
             }
         }
     }
+
+    fn next_line(&mut self) -> io::Result<Option<Line>> {
+        let (raw, read): (_, fn(&[u8], Option<&Columns>) -> Result<Map<String, Value>, String>) = match &self.columns {
+            None => (self.lines.next_line()?, |text, _| object_of_json(text)),
+            Some(_) => (self.lines.next_row()?, |text, columns| object_of_row(text, columns)),
+        };
+        Ok(raw.map(|raw| {
+            let object = if raw.is_too_long { Err("is longer than 1 MiB".to_owned()) } else { read(&raw.text, self.columns.as_ref()) };
+            let record = object.and_then(|object| canonicalise(object).map_err(|error| error.to_string()));
+            Line { number: raw.number, bytes: raw.bytes, record }
+        }))
+    }
 }
 
-fn ndjson_lines(mut reader: impl BufRead) -> impl Iterator<Item = Line> {
-    let mut number = 0;
-    let mut ended = false;
-    std::iter::from_fn(move || {
+fn object_of_json(text: &[u8]) -> Result<Map<String, Value>, String> {
+    match serde_json::from_slice::<Value>(text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err("is no JSON object".to_owned()),
+        Err(error) => Err(format!("is no JSON at column {}", error.column())),
+    }
+}
+
+fn object_of_row(text: &[u8], columns: Option<&Columns>) -> Result<Map<String, Value>, String> {
+    let row = cells(text)?;
+    columns.map_or_else(|| Err("has no header".to_owned()), |columns| columns.object(&row))
+}
+
+fn invalid(text: impl Into<String>) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, text.into())
+}
+
+/// Lines as they stand in the file, blank ones left out.
+struct RawLines<R> {
+    reader: R,
+    number: u64,
+}
+
+struct RawLine {
+    number: u64,
+    bytes: u64,
+    text: Vec<u8>,
+    is_too_long: bool,
+}
+
+impl<R: BufRead> RawLines<R> {
+    /// The next line that is not blank.
+    fn next_line(&mut self) -> io::Result<Option<RawLine>> {
         loop {
-            if ended {
-                return None;
-            }
-            number += 1;
             let mut text = Vec::new();
-            match read_line(&mut reader, &mut text) {
-                Ok(0) => return None,
-                Ok(bytes) => {
-                    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-                    if !text.trim_ascii().is_empty() {
-                        let record = if bytes > MAX_LINE_BYTES as u64 {
-                            Err("the line is longer than 1 MiB".to_owned())
-                        } else {
-                            ndjson_record(text)
-                        };
-                        return Some(Line { number, bytes, record });
-                    }
-                }
-                Err(error) => {
-                    ended = true;
-                    return Some(Line { number, bytes: 0, record: Err(format!("the file cannot be read further: {error}")) });
-                }
+            let bytes = read_line(&mut self.reader, &mut text)?;
+            if bytes == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            if self.number == 1 && text.starts_with(b"\xef\xbb\xbf") {
+                text.drain(..3);
+            }
+            if !text.trim_ascii().is_empty() {
+                return Ok(Some(RawLine { number: self.number, bytes, is_too_long: bytes > MAX_LINE_BYTES as u64, text }));
             }
         }
-    })
+    }
+
+    /// The next row of a table: lines are joined while a quote is open.
+    fn next_row(&mut self) -> io::Result<Option<RawLine>> {
+        let Some(mut row) = self.next_line()? else { return Ok(None) };
+        while row.text.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 && !row.is_too_long {
+            let bytes = read_line(&mut self.reader, &mut row.text)?;
+            if bytes == 0 {
+                // The quote stays open to the end of the file; `cells` says so.
+                break;
+            }
+            self.number += 1;
+            row.bytes += bytes;
+            row.is_too_long = row.bytes > MAX_LINE_BYTES as u64;
+        }
+        Ok(Some(row))
+    }
 }
 
-/// Reads a line into `text`, but no more than the limit; returns its full length.
+/// Adds a line to `text`, but no more than the limit; returns its full length.
 fn read_line(reader: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<u64> {
     let mut bytes = 0;
     loop {
@@ -107,62 +157,42 @@ fn read_line(reader: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<u64> {
     }
 }
 
-fn ndjson_record(text: &[u8]) -> Result<(Record, Vec<Finding>), String> {
-    match serde_json::from_slice::<Value>(text) {
-        Ok(Value::Object(raw)) => record_of(raw),
-        Ok(_) => Err("is no JSON object".to_owned()),
-        Err(error) => Err(format!("is no JSON at column {}", error.column())),
-    }
-}
-
-fn csv_lines(mut reader: csv::Reader<File>, columns: Columns) -> impl Iterator<Item = Line> {
-    let mut row = csv::StringRecord::new();
-    let mut ended = false;
-    std::iter::from_fn(move || {
-        loop {
-            if ended {
-                return None;
-            }
-            let before = reader.position().clone();
-            let record = match reader.read_record(&mut row) {
-                Ok(false) => return None,
-                Ok(true) if row.iter().all(|cell| cell.trim().is_empty()) => continue,
-                Ok(true) if row.len() != columns.len() => Err(format!("has {} columns instead of {}", row.len(), columns.len())),
-                Ok(true) => record_of(columns.object(&row)),
-                Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => Err("is not UTF-8".to_owned()),
-                Err(error) => {
-                    ended = true;
-                    Err(format!("the file cannot be read further: {error}"))
-                }
-            };
-            return Some(Line { number: before.line(), bytes: reader.position().byte() - before.byte(), record });
-        }
-    })
-}
-
-fn record_of(raw: Map<String, Value>) -> Result<(Record, Vec<Finding>), String> {
-    canonicalise(raw).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn raw(text: &str) -> RawLines<&[u8]> {
+        RawLines { reader: text.as_bytes(), number: 0 }
+    }
+
     #[test]
     fn lines_keep_their_numbers_and_reasons() {
-        let text = "\u{feff}{\"pfaId\": \"1\"}\n\n{\"pfaId\": 2}\r\nnot json\n[1]\n{}\n".as_bytes();
-        let lines: Vec<_> = ndjson_lines(text).map(|line| (line.number, line.record.map(|(record, _)| record.pfa_id))).collect();
-        assert_eq!(lines[0], (1, Ok("1".to_owned())));
-        assert_eq!(lines[1], (3, Ok("2".to_owned())));
-        assert!(lines[2].0 == 4 && lines[2].1.as_ref().is_err_and(|reason| reason.starts_with("is no JSON")));
-        assert_eq!(lines[3], (5, Err("is no JSON object".to_owned())));
-        assert!(lines[4].0 == 6 && lines[4].1.as_ref().is_err_and(|reason| reason.contains("pfaId")));
+        let mut lines = raw("\u{feff}{\"pfaId\": \"1\"}\n\n{\"pfaId\": 2}\r\nnot json\n[1]");
+        let mut found = Vec::new();
+        while let Some(line) = lines.next_line().expect("text") {
+            found.push((line.number, object_of_json(&line.text).map(|object| object["pfaId"].to_string())));
+        }
+        assert_eq!(found[0], (1, Ok("\"1\"".to_owned())));
+        assert_eq!(found[1], (3, Ok("2".to_owned())));
+        assert!(found[2].0 == 4 && found[2].1.as_ref().is_err_and(|reason| reason.starts_with("is no JSON")));
+        assert_eq!(found[3], (5, Err("is no JSON object".to_owned())));
     }
 
     #[test]
     fn a_line_over_the_limit_is_bad_and_the_next_one_is_read() {
-        let text = format!("{{\"pfaId\": \"{}\"}}\n{{\"pfaId\": \"2\"}}\n", "x".repeat(MAX_LINE_BYTES));
-        let lines: Vec<_> = ndjson_lines(text.as_bytes()).map(|line| line.record.is_ok()).collect();
-        assert_eq!(lines, [false, true]);
+        let text = format!("{}\nnext\n", "x".repeat(MAX_LINE_BYTES + 5));
+        let mut lines = raw(&text);
+        assert!(lines.next_line().expect("text").is_some_and(|line| line.is_too_long && line.text.len() == MAX_LINE_BYTES));
+        assert!(lines.next_line().expect("text").is_some_and(|line| !line.is_too_long && line.number == 2));
+    }
+
+    #[test]
+    fn rows_join_lines_while_a_quote_is_open() {
+        let mut lines = raw("1,\"a\nb\"\n\n2,\"open\n3,c\n");
+        let first = lines.next_row().expect("text").expect("a row");
+        assert_eq!((first.number, first.text.as_slice()), (1, &b"1,\"a\nb\"\n"[..]));
+        let second = lines.next_row().expect("text").expect("a row");
+        assert!(second.number == 4 && cells(&second.text).is_err_and(|reason| reason.contains("quote")));
+        assert!(lines.next_row().expect("text").is_none());
     }
 }

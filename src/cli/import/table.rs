@@ -41,22 +41,36 @@ impl Columns {
         }
     }
 
-    /// How many columns there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// A row as a raw object; blank cells are missing.
-    pub(super) fn object(&self, row: &csv::StringRecord) -> Map<String, Value> {
+    pub(super) fn object(&self, row: &csv::StringRecord) -> Result<Map<String, Value>, String> {
+        if row.len() != self.0.len() {
+            return Err(format!("has {} columns instead of {}", row.len(), self.0.len()));
+        }
         let cells = self.0.iter().zip(row.iter().map(str::trim)).filter(|(_, cell)| !cell.is_empty());
-        cells
-            .filter_map(|(column, cell)| match column {
-                Column::Known(field) if field.kind() == Kind::Amount => Some((field.key().to_owned(), Value::from(plain_amount(cell)))),
-                Column::Known(field) => Some((field.key().to_owned(), Value::from(cell))),
-                Column::Unknown(header) if header.is_empty() => None,
-                Column::Unknown(header) => Some((header.clone(), Value::from(cell))),
-            })
-            .collect()
+        let entries = cells.filter_map(|(column, cell)| match column {
+            Column::Known(field) if field.kind() == Kind::Amount => Some((field.key().to_owned(), Value::from(plain_amount(cell)))),
+            Column::Known(field) => Some((field.key().to_owned(), Value::from(cell))),
+            Column::Unknown(header) if header.is_empty() => None,
+            Column::Unknown(header) => Some((header.clone(), Value::from(cell))),
+        });
+        Ok(entries.collect())
+    }
+}
+
+/// The cells of one row, which may go over several lines.
+pub(super) fn cells(row: &[u8]) -> Result<csv::StringRecord, String> {
+    if row.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 {
+        return Err("has a quote that is not closed; everything after it was taken into it".to_owned());
+    }
+    if row.trim_ascii_end().contains(&b'\r') && !row.contains(&b'\n') {
+        return Err("has carriage returns inside; lines must end with a line feed".to_owned());
+    }
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).buffer_capacity(row.len() + 1).from_reader(row);
+    let mut cells = csv::StringRecord::new();
+    match reader.read_record(&mut cells) {
+        Ok(_) => Ok(cells),
+        Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => Err("is not UTF-8".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -77,7 +91,7 @@ mod tests {
     #[test]
     fn headers_match_loosely_and_amounts_lose_their_dress() {
         let columns = Columns::of(&vec!["\u{feff}PFA ID", "Forecast_Start", "monthly rate", "Cost Code", ""].into()).expect("columns");
-        let object = columns.object(&vec!["7", "2025-03-01", "$15,000.50", "X", "y"].into());
+        let object = columns.object(&vec!["7", "2025-03-01", "$15,000.50", "X", "y"].into()).expect("a row");
         assert_eq!(
             Value::Object(object),
             json!({"pfaId": "7", "forecastStart": "2025-03-01", "monthlyRate": "15000.50", "Cost Code": "X"})

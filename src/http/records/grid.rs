@@ -4,9 +4,10 @@ use super::{PageQuery, read_reader};
 use crate::domain::cursor::Cursor;
 use crate::domain::field::{Field, Kind};
 use crate::domain::filter::{Filter, Range};
+use crate::domain::json::unfit_for_jsonb;
 use crate::domain::sort::{Sort, SortError};
 use crate::domain::status::Status;
-use crate::domain::value::{read_amount, read_flag};
+use crate::domain::value::read_amount;
 use crate::http::extract::Caller;
 use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
@@ -18,6 +19,9 @@ use uuid::Uuid;
 
 /// Rows of a page when nothing is asked for.
 const DEFAULT_LIMIT: u32 = 100;
+/// Most words and characters of a text search.
+const MAX_WORDS: usize = 20;
+const MAX_TEXT: usize = 200;
 /// Most rows of a page.
 const MAX_LIMIT: u32 = 5_000;
 
@@ -95,7 +99,8 @@ pub(super) fn read_page_query(organization: String, caller: Caller, mut paramete
     let sort = read_sort(&mut parameters);
     let fields = parameters.choose_list("fields", &Field::keys(), Field::from_key);
     let limit = parameters.read("limit", &format!("a number from 1 to {MAX_LIMIT}"), |text| {
-        text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit))
+        // Digits only: a plus sign would parse, too.
+        text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit())).filter(|limit| (1..=MAX_LIMIT).contains(limit))
     });
     let count = parameters.choose("count", &["none", "estimated", "exact"], |word| {
         [CountKind::None, CountKind::Estimated, CountKind::Exact].into_iter().find(|kind| kind.word() == word)
@@ -104,9 +109,8 @@ pub(super) fn read_page_query(organization: String, caller: Caller, mut paramete
     let mut query =
         PageQuery { reader, filter, sort, fields, limit: limit.unwrap_or(DEFAULT_LIMIT), cursor: None, count: count.unwrap_or_default() };
     if let Some(text) = cursor {
-        match Cursor::decode(&text, query.fingerprint()) {
-            Ok(cursor) if cursor.values.len() == query.sort.keys().len() => query.cursor = Some(cursor),
-            Ok(_) => parameters.refuse("cursor", crate::domain::cursor::CursorError::Malformed),
+        match Cursor::decode(&text, query.fingerprint(), &query.sort) {
+            Ok(cursor) => query.cursor = Some(cursor),
             Err(error) => parameters.refuse("cursor", error),
         }
     }
@@ -127,7 +131,7 @@ fn read_filter(parameters: &mut Parameters) -> Filter {
     }
     filter.statuses = parameters.choose_all("status", &Status::ALL.map(Status::word), Status::from_word);
     for field in [Field::IsActualized, Field::IsDiscontinued, Field::IsFundsTransferable] {
-        if let Some(flag) = parameters.choose(field.key(), &["true", "false"], read_flag) {
+        if let Some(flag) = parameters.choose(field.key(), &["true", "false"], |word| word.parse().ok()) {
             filter.flags.insert(field, flag);
         }
     }
@@ -148,11 +152,33 @@ fn read_filter(parameters: &mut Parameters) -> Filter {
         }
     }
     filter.overlaps = parameters.read("overlaps", "two dates YYYY-MM-DD..YYYY-MM-DD, the first not after the second", read_viewport);
-    filter.text = parameters.one("q").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-    filter.contains = parameters.read("contains", "a JSON object", |text| {
-        serde_json::from_str::<Map<String, Value>>(text).ok().filter(|object| !Value::from(object.clone()).to_string().contains("\\u0000"))
-    });
+    filter.text = read_words(parameters);
+    filter.contains = read_contained(parameters);
     filter
+}
+
+/// The words of `q`, each once. Every word costs a condition in every branch of the statement.
+fn read_words(parameters: &mut Parameters) -> Vec<String> {
+    let text = parameters.one("q").unwrap_or_default();
+    let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    words.sort();
+    words.dedup();
+    if words.len() > MAX_WORDS || text.chars().count() > MAX_TEXT {
+        parameters.refuse("q", format!("must be at most {MAX_WORDS} words and {MAX_TEXT} characters"));
+    }
+    words
+}
+
+fn read_contained(parameters: &mut Parameters) -> Option<Map<String, Value>> {
+    let object = parameters.read("contains", "a JSON object", |text| serde_json::from_str::<Map<String, Value>>(text).ok())?;
+    let value = Value::Object(object);
+    if let Some(problem) = unfit_for_jsonb(&value) {
+        parameters.refuse("contains", problem);
+    }
+    match value {
+        Value::Object(object) => Some(object),
+        _ => None,
+    }
 }
 
 fn read_sort(parameters: &mut Parameters) -> Sort {

@@ -6,7 +6,7 @@
 mod first_load;
 
 use crate::domain::record::Record;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::service::PfaMirrorService;
 use first_load::SetAsideIndex;
 use sqlx::{Postgres, Transaction};
@@ -61,13 +61,25 @@ pub struct Load {
 }
 
 impl PfaMirrorService {
-    /// Begins a load. Nothing is visible, to anybody, before [`Load::commit`].
+    /// Begins a load of these organizations. Nothing is visible, to anybody, before [`Load::commit`].
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn begin_load(&self) -> Result<Load> {
+    /// [`Error::LoadRunning`] when one of them is being loaded by anybody; else when the database fails.
+    pub async fn begin_load(&self, organizations: &[&str]) -> Result<Load> {
         let mut transaction = self.pool.begin().await?;
-        sqlx::query("select set_config('statement_timeout', '0', true)").execute(&mut *transaction).await?;
+        // A load waits for its source as long as that takes.
+        for setting in ["statement_timeout", "idle_in_transaction_session_timeout"] {
+            sqlx::query("select set_config($1, '0', true)").bind(setting).execute(&mut *transaction).await?;
+        }
+        for organization in organizations {
+            let is_free: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock(pfa_load_lock($1))")
+                .bind(organization)
+                .fetch_one(&mut *transaction)
+                .await?;
+            if !is_free {
+                return Err(Error::LoadRunning((*organization).to_owned()));
+            }
+        }
         sqlx::query("create temporary table pfa_staging (data jsonb not null) on commit drop").execute(&mut *transaction).await?;
         let set_aside = first_load::set_indexes_aside(&mut transaction).await?;
         Ok(Load { transaction, set_aside, staged: 0 })

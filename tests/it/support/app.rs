@@ -93,7 +93,7 @@ impl TestApp {
     pub async fn load(&self, organization: &str, raw: &[Map<String, Value>]) -> Applied {
         self.service.save_organization(organization, organization).await.unwrap();
         let records: Vec<_> = raw.iter().map(|raw| canonicalise(raw.clone()).unwrap().0).collect();
-        let mut load = self.service.begin_load().await.unwrap();
+        let mut load = self.service.begin_load(&[organization]).await.unwrap();
         load.stage(&records).await.unwrap();
         let batch = Batch { organization: organization.to_owned(), id: Uuid::new_v4(), loaded_by: "test".to_owned() };
         let applied = load.apply(&batch).await.unwrap();

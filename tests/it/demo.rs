@@ -1,0 +1,123 @@
+//! `demo` as a newcomer runs it: one command on a machine with PostgreSQL's programs, every read
+//! route answers, a second start finds everything, and nothing is left running.
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+struct Demo {
+    process: Child,
+    address: String,
+    _output: BufReader<ChildStdout>,
+}
+
+impl Demo {
+    /// Starts the binary in a directory and waits until it says its address.
+    fn start(dir: &Path) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_pfa-vanguard"))
+            .arg("demo")
+            .current_dir(dir)
+            .env_remove("DATABASE_URL")
+            .env("PFA_BIND", "127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("ready at http://") {
+            line.clear();
+            assert!(output.read_line(&mut line).unwrap() > 0, "demo ended before it was ready");
+        }
+        let address = line.split_once("http://").unwrap().1.split_whitespace().next().unwrap().to_owned();
+        Self { process, address, _output: output }
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    fn end(mut self, signal: Signal) -> Option<i32> {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+        self.process.wait().unwrap().code()
+    }
+}
+
+/// Whether a PostgreSQL server runs for a directory.
+fn has_server(dir: &Path) -> bool {
+    let needle = dir.join(".pfa").display().to_string();
+    std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).into_owned();
+        command.contains("postgres") && command.contains(&needle)
+    })
+}
+
+fn assert_nothing_runs(dir: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while has_server(dir) {
+        assert!(Instant::now() < deadline, "a server outlives its service");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn one_command_shows_everything_and_leaves_nothing_running() {
+    let dir = tempfile::tempdir().unwrap();
+    // The account that PostgreSQL runs as must reach it when the test runs as root.
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let session = pfa_vanguard::service::demo::LATER_LIFTING;
+
+    let demo = Demo::start(dir.path());
+    let counts: Vec<_> = demo.json("/api/v1/orgs")["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| (o["code"].clone(), o["recordCount"].as_i64().unwrap()))
+        .collect();
+    assert!(counts.len() == 2 && counts[0].0 == "HOLNG" && counts[0].1 > 14_000 && counts[1].1 > 4_900, "{counts:?}");
+    let page = demo.json(&format!(
+        "/api/v1/orgs/HOLNG/records?category=Lifting&source=Rental&status=forecast&sort=pfaId&limit=2&count=exact&session={session}"
+    ));
+    assert_eq!(page["data"][0]["_meta"]["syncState"], "draft");
+    let id = page["data"][0]["pfaId"].as_str().unwrap();
+    assert_eq!(demo.json(&format!("/api/v1/orgs/HOLNG/records/{id}?session={session}")), page["data"][0]);
+    let published = demo.json("/api/v1/orgs/HOLNG/kpis");
+    let what_if = demo.json(&format!("/api/v1/orgs/HOLNG/kpis?session={session}"));
+    assert_ne!(published["total"]["forecastCost"], what_if["total"]["forecastCost"]);
+    assert_eq!(published["total"]["planCost"], what_if["total"]["planCost"]);
+    for path in ["/healthz", "/readyz", "/openapi.json", "/api/v1/orgs/RIO/timeline", "/api/v1/ops/refresh"] {
+        demo.json(path);
+    }
+    for path in ["/docs/", "/metrics"] {
+        assert_eq!(demo.get(path).0, 200);
+    }
+    assert_eq!(demo.end(Signal::TERM), Some(0));
+    assert!(!has_server(dir.path()), "an orderly end waits for the database");
+
+    let started = Instant::now();
+    let demo = Demo::start(dir.path());
+    assert!(started.elapsed() < Duration::from_secs(30), "the second start generates nothing");
+    assert_eq!(demo.json("/api/v1/orgs")["data"][0]["recordCount"], counts[0].1);
+    demo.end(Signal::KILL);
+    assert_nothing_runs(dir.path());
+
+    let demo = Demo::start(dir.path());
+    assert_eq!(demo.end(Signal::INT), Some(0));
+    assert_nothing_runs(dir.path());
+}
