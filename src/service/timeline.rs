@@ -1,6 +1,6 @@
 //! Timeline bounds: from the materialized view while it is current, else from the merged records.
 
-use crate::error::{Result, refusal};
+use crate::error::{Error, Result, refusal};
 use crate::service::{PfaMirrorService, Reader};
 use chrono::{DateTime, NaiveDate, Utc};
 
@@ -36,25 +36,25 @@ impl PfaMirrorService {
     /// # Errors
     /// When the organization or session is not there, or the database fails.
     pub async fn find_timeline(&self, reader: &Reader) -> Result<Timeline> {
+        if reader.session.is_some() {
+            return self.compute_timeline(reader).await;
+        }
         let row = sqlx::query!(
             r#"
-            select pfa_refusal($1, $2, $3)           as refusal,
-                   t.change_number = o.change_number as is_current,
+            select t.change_number = o.change_number as is_current,
                    t.plan_start, t.plan_end, t.forecast_start, t.forecast_end, t.actual_start, t.actual_end,
-                   t.record_count, t.actualized_count, t.refreshed_at
-              from (select) one
-              left join organizations o       on o.organization_id = $1
-              left join pfa_timeline_bounds t on t.organization_id = $1
+                   t.record_count, t.actualized_count, t.refreshed_at as "refreshed_at?"
+              from organizations o
+              left join pfa_timeline_bounds t on t.organization_id = o.organization_id
+             where o.organization_id = $1
             "#,
             reader.organization,
-            reader.session,
-            reader.user,
         )
-        .fetch_one(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        refusal(row.refusal.as_deref(), &reader.organization)?;
-        if reader.session.is_some() || row.is_current != Some(true) {
-            return self.compute_timeline(reader, row.refreshed_at).await;
+        let Some(row) = row else { return Err(Error::OrganizationNotFound(reader.organization.clone())) };
+        if row.is_current != Some(true) {
+            return self.compute_timeline(reader).await;
         }
         Ok(Timeline {
             plan: Bounds { start: row.plan_start, end: row.plan_end },
@@ -66,10 +66,13 @@ impl PfaMirrorService {
         })
     }
 
-    async fn compute_timeline(&self, reader: &Reader, refreshed_at: Option<DateTime<Utc>>) -> Result<Timeline> {
+    /// The same bounds as `pfa_timeline_bounds`, over what the reader sees now.
+    async fn compute_timeline(&self, reader: &Reader) -> Result<Timeline> {
         let row = sqlx::query!(
             r#"
-            select min(original_start) as plan_start,     max(original_end) as plan_end,
+            select pfa_refusal($1, $2, $3) as refusal,
+                   (select refreshed_at from pfa_timeline_bounds where organization_id = $1) as refreshed_at,
+                   min(original_start) as plan_start,     max(original_end) as plan_end,
                    min(forecast_start) as forecast_start, max(forecast_end) as forecast_end,
                    min(actual_start)   as actual_start,   max(actual_end)   as actual_end,
                    count(*)                              as "record_count!",
@@ -79,16 +82,18 @@ impl PfaMirrorService {
             "#,
             reader.organization,
             reader.session,
+            reader.user,
         )
         .fetch_one(&self.pool)
         .await?;
+        refusal(row.refusal.as_deref(), &reader.organization)?;
         Ok(Timeline {
             plan: Bounds { start: row.plan_start, end: row.plan_end },
             forecast: Bounds { start: row.forecast_start, end: row.forecast_end },
             actual: Bounds { start: row.actual_start, end: row.actual_end },
             record_count: row.record_count,
             actualized_count: row.actualized_count,
-            refreshed_at,
+            refreshed_at: row.refreshed_at,
         })
     }
 }

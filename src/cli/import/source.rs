@@ -1,7 +1,7 @@
 //! Import files as a sequence of lines, each a record or a reason why it is none.
 
 use super::Format;
-use super::table::{Columns, cells};
+use super::table::{Columns, cells, has_open_quote};
 use crate::domain::record::{Finding, Record, canonicalise};
 use serde_json::{Map, Value};
 use std::fs::File;
@@ -62,12 +62,13 @@ impl Source {
     }
 
     fn next_line(&mut self) -> io::Result<Option<Line>> {
-        let (raw, read): (_, fn(&[u8], Option<&Columns>) -> Result<Map<String, Value>, String>) = match &self.columns {
-            None => (self.lines.next_line()?, |text, _| object_of_json(text)),
-            Some(_) => (self.lines.next_row()?, |text, columns| object_of_row(text, columns)),
-        };
+        let raw = if self.columns.is_some() { self.lines.next_row()? } else { self.lines.next_line()? };
         Ok(raw.map(|raw| {
-            let object = if raw.is_too_long { Err("is longer than 1 MiB".to_owned()) } else { read(&raw.text, self.columns.as_ref()) };
+            let object = match (&self.columns, raw.is_too_long) {
+                (_, true) => Err("is longer than 1 MiB".to_owned()),
+                (None, false) => object_of_json(&raw.text),
+                (Some(columns), false) => cells(&raw.text).and_then(|row| columns.object(&row)),
+            };
             let record = object.and_then(|object| canonicalise(object).map_err(|error| error.to_string()));
             Line { number: raw.number, bytes: raw.bytes, record }
         }))
@@ -80,11 +81,6 @@ fn object_of_json(text: &[u8]) -> Result<Map<String, Value>, String> {
         Ok(_) => Err("is no JSON object".to_owned()),
         Err(error) => Err(format!("is no JSON at column {}", error.column())),
     }
-}
-
-fn object_of_row(text: &[u8], columns: Option<&Columns>) -> Result<Map<String, Value>, String> {
-    let row = cells(text)?;
-    columns.map_or_else(|| Err("has no header".to_owned()), |columns| columns.object(&row))
 }
 
 fn invalid(text: impl Into<String>) -> io::Error {
@@ -126,7 +122,7 @@ impl<R: BufRead> RawLines<R> {
     /// The next row of a table: lines are joined while a quote is open.
     fn next_row(&mut self) -> io::Result<Option<RawLine>> {
         let Some(mut row) = self.next_line()? else { return Ok(None) };
-        while row.text.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 && !row.is_too_long {
+        while has_open_quote(&row.text) && !row.is_too_long {
             let bytes = read_line(&mut self.reader, &mut row.text)?;
             if bytes == 0 {
                 // The quote stays open to the end of the file; `cells` says so.

@@ -57,9 +57,14 @@ impl Columns {
     }
 }
 
+/// Whether a quote that was opened is not closed: their number is odd.
+pub(super) fn has_open_quote(text: &[u8]) -> bool {
+    text.iter().fold(false, |is_open, &byte| is_open != (byte == b'"'))
+}
+
 /// The cells of one row, which may go over several lines.
 pub(super) fn cells(row: &[u8]) -> Result<csv::StringRecord, String> {
-    if row.iter().filter(|&&byte| byte == b'"').count() % 2 == 1 {
+    if has_open_quote(row) {
         return Err("has a quote that is not closed; everything after it was taken into it".to_owned());
     }
     if row.trim_ascii_end().contains(&b'\r') && !row.contains(&b'\n') {

@@ -25,7 +25,7 @@ const MAX_TEXT: usize = 200;
 /// Most rows of a page.
 const MAX_LIMIT: u32 = 5_000;
 
-/// What the grid can be asked for. Documentation of the parameters that [`read_page_query`] reads.
+/// What the grid can be asked for. Documentation only: `read_page_query` reads them one by one.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "the parameters are read one by one, so that every fault is told at once")]

@@ -6,7 +6,7 @@
 use pfa_vanguard::db::embedded::{Durability, EmbeddedOptions, EmbeddedServer};
 use pfa_vanguard::db::migrate::MIGRATOR;
 use secrecy::ExposeSecret as _;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, PgPool};
 use std::fs::File;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ impl TestDatabase {
         let template = template.unwrap_or_else(|| "template0".to_owned());
         run_on_server(Job::Execute(format!("create database {name} template {template}"))).await;
         let options = options_for(&name);
-        let pool = PgPoolOptions::new().max_connections(6).connect_with(options).await.unwrap();
+        let pool = pfa_vanguard::db::pool::pool_options(6).connect_with(options).await.unwrap();
         Self { pool, name }
     }
 
