@@ -125,6 +125,7 @@ impl App {
         };
         jobs.stop().await;
         shutdown.drain().await;
+        self.service.close().await;
         self.database.close().await;
         tracing::info!("stopped");
         outcome

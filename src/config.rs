@@ -33,7 +33,8 @@ pub struct Settings {
     #[arg(long, env = "PFA_LOG_FORMAT", value_name = "FORMAT", default_value = "text", global = true)]
     pub log_format: LogFormat,
 
-    /// Most connections to the database; two to four times its cores is a good number.
+    /// Most connections for readings, and a quarter more for summaries; two to four times the
+    /// database's cores is a good number.
     #[arg(long, env = "PFA_POOL_SIZE", value_name = "N", default_value = "8", global = true, value_parser = number_within::<2, 1_000>)]
     pub pool_size: u32,
 

@@ -44,6 +44,15 @@ pub fn pool_options(size: u32) -> PgPoolOptions {
         })
 }
 
+/// A small pool beside another, on the same database, for statements whose plan does not depend
+/// on their values: they are planned once a connection, which takes a fifth off a small reading,
+/// and they do not queue behind large ones.
+#[must_use]
+pub fn summaries_beside(pool: &PgPool) -> PgPool {
+    let options = pool.connect_options().as_ref().clone().options([("plan_cache_mode", "force_generic_plan")]);
+    pool_options((pool.options().get_max_connections() / 4).max(1)).connect_lazy_with(options)
+}
+
 /// How every connection of the service is set.
 ///
 /// # Errors

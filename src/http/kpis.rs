@@ -4,6 +4,7 @@ use crate::domain::kpi::{Dimension, Figures, Split, group_by};
 use crate::http::AppState;
 use crate::http::etag::weakly_tagged_json;
 use crate::http::extract::{Caller, Path};
+use crate::http::number::serialize_decimal;
 use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
 use crate::http::records::read_reader;
@@ -61,23 +62,23 @@ pub struct Totals {
 #[serde(rename_all = "camelCase")]
 pub struct Costs {
     /// By original dates.
-    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[serde(serialize_with = "serialize_decimal")]
     #[schema(value_type = f64, example = 29566.36)]
     pub plan_cost: Decimal,
     /// By forecast dates.
-    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[serde(serialize_with = "serialize_decimal")]
     #[schema(value_type = f64)]
     pub forecast_cost: Decimal,
     /// By actual dates, actualized records only.
-    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[serde(serialize_with = "serialize_decimal")]
     #[schema(value_type = f64)]
     pub actual_cost: Decimal,
     /// Forecast − plan.
-    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[serde(serialize_with = "serialize_decimal")]
     #[schema(value_type = f64)]
     pub variance: Decimal,
     /// Variance in percent of the plan; 0 without a plan.
-    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[serde(serialize_with = "serialize_decimal")]
     #[schema(value_type = f64)]
     pub variance_percent: Decimal,
     /// Number of records.

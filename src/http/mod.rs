@@ -5,6 +5,7 @@ pub mod etag;
 pub mod extract;
 pub mod health;
 pub mod kpis;
+pub mod number;
 pub mod operations;
 pub mod organizations;
 pub mod parameters;

@@ -2,6 +2,7 @@
 
 use crate::http::AppState;
 use crate::http::extract::{Caller, Json};
+use crate::http::number::serialize_decimal;
 use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
 use crate::service::analyze::Measurement;
@@ -29,7 +30,7 @@ pub struct RefreshAnswer {
     /// When it began.
     pub started_at: DateTime<Utc>,
     /// How long it took, in milliseconds.
-    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[serde(serialize_with = "serialize_decimal")]
     #[schema(value_type = f64)]
     pub duration_ms: Decimal,
     /// Whether it failed; the log of the service says why.
@@ -103,15 +104,15 @@ pub struct MeasurementAnswer {
     /// Which reading.
     pub query: String,
     /// What it may take, in milliseconds.
-    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[serde(serialize_with = "serialize_decimal")]
     #[schema(value_type = f64)]
     pub target_ms: Decimal,
     /// What planning took, in milliseconds.
-    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[serde(serialize_with = "serialize_decimal")]
     #[schema(value_type = f64)]
     pub planning_ms: Decimal,
     /// What it took, in milliseconds.
-    #[serde(with = "rust_decimal::serde::arbitrary_precision")]
+    #[serde(serialize_with = "serialize_decimal")]
     #[schema(value_type = f64)]
     pub execution_ms: Decimal,
     /// Rows that it returned.

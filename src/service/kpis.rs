@@ -36,7 +36,7 @@ impl PfaMirrorService {
             "#,
             reader.organization,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.summaries)
         .await?;
         let Some(first) = rows.first() else { return Err(Error::OrganizationNotFound(reader.organization.clone())) };
         let refreshed_at = first.refreshed_at;

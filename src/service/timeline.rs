@@ -50,7 +50,7 @@ impl PfaMirrorService {
             "#,
             reader.organization,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.summaries)
         .await?;
         let Some(row) = row else { return Err(Error::OrganizationNotFound(reader.organization.clone())) };
         if row.is_current != Some(true) {

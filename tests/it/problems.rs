@@ -180,7 +180,7 @@ async fn a_caller_must_be_nameable() {
 #[tokio::test]
 async fn a_lost_database_is_503_and_its_words_stay_inside() {
     let app = app().await;
-    app.pool().close().await;
+    app.service.close().await;
     for path in ["/api/v1/orgs", "/api/v1/orgs/ORG/records", "/api/v1/orgs/ORG/kpis", "/api/v1/ops/refresh", "/readyz"] {
         let problem = assert_problem(&app, path, 503, "database_unavailable").await;
         assert_eq!(problem["detail"], "the database is not available");
