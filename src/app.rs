@@ -95,12 +95,12 @@ impl App {
         Self { database, service }
     }
 
-    /// Serves until a signal comes or the private PostgreSQL ends; then lets work under way end and
+    /// Calls `on_ready` when everything is set, then serves until a signal comes or the private PostgreSQL ends; then lets work under way end and
     /// closes everything.
     ///
     /// # Errors
     /// When a part cannot be started, or the private PostgreSQL ended by itself.
-    pub async fn serve(self, settings: &Settings, listener: TcpListener) -> Result<(), AppError> {
+    pub async fn serve(self, settings: &Settings, listener: TcpListener, on_ready: impl FnOnce()) -> Result<(), AppError> {
         let shutdown = Shutdown::default();
         shutdown.on_signal()?;
         let metrics = PrometheusBuilder::new().install_recorder()?;
@@ -108,6 +108,7 @@ impl App {
         let router = router::router(AppState { service: self.service.clone(), metrics });
         let jobs = Jobs::start(self.service.clone(), &settings.refresh_cron, &shutdown).await?;
         tracing::info!(address = %listener.local_addr()?, "serving");
+        on_ready();
 
         let serving = server::serve(listener, router, &shutdown);
         tokio::pin!(serving);

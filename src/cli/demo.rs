@@ -20,14 +20,17 @@ pub(super) async fn run(settings: &Settings) -> Result<(), CommandError> {
     }
 
     let base = format!("http://{}", listener.local_addr().map_err(AppError::from)?);
-    say(&format!(
+    Ok(app.serve(settings, listener, || say(&welcome(&base))).await?)
+}
+
+fn welcome(base: &str) -> String {
+    format!(
         "\nPFA Vanguard is ready at {base} (API pages: {base}/docs). Try:\n\n\
          \x20 curl '{base}/api/v1/orgs'\n\
          \x20 curl '{base}/api/v1/orgs/HOLNG/records?category=Lifting&source=Rental&status=forecast&sort=pfaId&limit=2&session={LATER_LIFTING}'\n\
          \x20 curl '{base}/api/v1/orgs/HOLNG/kpis?groupBy=category&session={LATER_LIFTING}'\n\n\
          Ctrl-C stops it."
-    ));
-    Ok(app.serve(settings, listener).await?)
+    )
 }
 
 /// Fills what is missing; a second call finds all of it.

@@ -17,5 +17,5 @@ pub(super) async fn run(settings: &Settings, args: &ServeArgs) -> Result<(), Com
     settings.check_for_serving()?;
     let listener = app::listen(settings).await?;
     let app = if args.no_migrate { App::open_without_migrating(settings).await? } else { App::open(settings).await? };
-    Ok(app.serve(settings, listener).await?)
+    Ok(app.serve(settings, listener, || ()).await?)
 }
