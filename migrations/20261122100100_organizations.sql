@@ -4,15 +4,13 @@
 -- ranges dense, and lets the same schema run distributed by organization.
 
 create table organizations (
-    organization_id       text   collate "C" not null,
-    name                  text   not null,
+    organization_id text   collate "C" not null,
+    name            text   not null,
     -- Counts the transactions that changed what readers without a session see. Every such
     -- transaction increments it (taking the row lock, so they queue per organization); an answer
     -- computed at a number is right as long as the number stands.
-    change_number         bigint not null default 0,
-    -- The change number at which mirror rows (not only deltas) last changed.
-    mirror_change_number  bigint not null default 0,
-    created_at            timestamptz not null default now(),
+    change_number   bigint not null default 0,
+    created_at      timestamptz not null default now(),
 
     constraint organizations_pkey primary key (organization_id),
     constraint organizations_code_is_plain check (organization_id ~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$')

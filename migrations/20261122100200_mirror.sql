@@ -13,16 +13,6 @@ return lower(
 comment on function pfa_search_text(jsonb) is
     'What the text search looks at: id, make, model, equipment, contract, category, class; lower case, a line each.';
 
-create function pfa_status(is_discontinued boolean, is_actualized boolean, is_funds_transferable boolean) returns text
-language sql immutable parallel safe
-return case
-    when is_discontinued then 'discontinued'
-    when is_actualized then 'actualized'
-    when is_funds_transferable then 'fundsTransferable'
-    else 'forecast'
-end;
-comment on function pfa_status(boolean, boolean, boolean) is 'Status shown to people; the first match wins.';
-
 create table pfa_mirror (
     organization_id       text collate "C" not null,
     id                    uuid not null default gen_random_uuid(),
@@ -87,13 +77,11 @@ comment on index pfa_mirror_original_start is 'sort=originalStart.';
 create index pfa_mirror_original_end on pfa_mirror (organization_id, original_end, id) where not is_discontinued;
 comment on index pfa_mirror_original_end is 'sort=originalEnd.';
 
-create index pfa_mirror_actual_start on pfa_mirror (organization_id, actual_start, id)
-    where actual_start is not null and not is_discontinued;
-comment on index pfa_mirror_actual_start is 'sort=actualStart; only records that have one, the rest come last.';
+create index pfa_mirror_actual_start on pfa_mirror (organization_id, actual_start, id) where not is_discontinued;
+comment on index pfa_mirror_actual_start is 'sort=actualStart; the many records without one come last, by id.';
 
-create index pfa_mirror_actual_end on pfa_mirror (organization_id, actual_end, id)
-    where actual_end is not null and not is_discontinued;
-comment on index pfa_mirror_actual_end is 'sort=actualEnd; only records that have one, the rest come last.';
+create index pfa_mirror_actual_end on pfa_mirror (organization_id, actual_end, id) where not is_discontinued;
+comment on index pfa_mirror_actual_end is 'sort=actualEnd; the many records without one come last, by id.';
 
 create index pfa_mirror_monthly_rate on pfa_mirror (organization_id, monthly_rate, id) where not is_discontinued;
 comment on index pfa_mirror_monthly_rate is 'sort=-monthlyRate, monthlyRateMin/Max.';

@@ -65,9 +65,6 @@ comment on table pfa_mirror_history is 'Every published change of a record: who,
 create index pfa_mirror_history_of_record on pfa_mirror_history (organization_id, mirror_id, changed_at desc, id);
 comment on index pfa_mirror_history_of_record is 'The history of one record, newest first: GET /orgs/{org}/records/{pfaId}/history.';
 
-create index pfa_mirror_history_since on pfa_mirror_history (organization_id, change_number);
-comment on index pfa_mirror_history_since is 'What changed in an organization since a change number.';
-
 create function pfa_changed_keys(before jsonb, after jsonb) returns text[]
 language sql immutable parallel safe
 return (

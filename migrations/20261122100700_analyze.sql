@@ -1,4 +1,5 @@
--- Measures the five readings that the product promises, on the caller's own data.
+-- Measures the readings that the product promises, on the caller's own data, each by the statement
+-- nearest to the service's own that can stand in a function.
 
 create function analyze_pfa_query_performance(organization text, category text default null, source text default null)
 returns table (

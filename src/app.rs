@@ -2,7 +2,7 @@
 
 use crate::config::Settings;
 use crate::db::{Database, OpenError, migrate};
-use crate::error::{Error, in_one_line};
+use crate::error::Error;
 use crate::http::{AppState, router, server};
 use crate::jobs::Jobs;
 use crate::service::PfaMirrorService;
@@ -12,6 +12,9 @@ use std::io;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// How long closing waits for statements under way.
+const CLOSE_TIME: Duration = Duration::from_secs(3);
 
 /// Why the service did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -81,11 +84,11 @@ impl App {
     /// When there is no database or migrations are waiting.
     pub async fn open_without_migrating(settings: &Settings) -> Result<Self, AppError> {
         let database = Database::open(settings).await?;
-        match migrate::count_pending(&database.pool).await? {
-            0 => Ok(Self::on(database)),
-            waiting => {
+        match migrate::count_pending(&database.pool).await {
+            Ok(0) => Ok(Self::on(database)),
+            outcome => {
                 database.close().await;
-                Err(AppError::MigrationsWaiting(waiting))
+                Err(outcome.map_or_else(AppError::from, AppError::MigrationsWaiting))
             }
         }
     }
@@ -95,28 +98,33 @@ impl App {
         Self { database, service }
     }
 
-    /// Calls `on_ready` when everything is set, then serves until a signal comes or the private PostgreSQL ends; then lets work under way end and
-    /// closes everything.
+    /// Calls `on_ready` when everything is set, then serves until a signal comes or the private
+    /// PostgreSQL ends; then lets work under way end and closes everything.
     ///
     /// # Errors
     /// When a part cannot be started, or the private PostgreSQL ended by itself.
     pub async fn serve(self, settings: &Settings, listener: TcpListener, on_ready: impl FnOnce()) -> Result<(), AppError> {
         let shutdown = Shutdown::default();
+        let outcome = self.run(settings, listener, on_ready, &shutdown).await;
+        shutdown.token.cancel();
+        shutdown.drain().await;
+        self.close().await;
+        tracing::info!("stopped");
+        outcome
+    }
+
+    async fn run(&self, settings: &Settings, listener: TcpListener, on_ready: impl FnOnce(), shutdown: &Shutdown) -> Result<(), AppError> {
         shutdown.on_signal()?;
         let metrics = PrometheusBuilder::new().install_recorder()?;
         shutdown.tasks.spawn(keep_metrics_small(metrics.clone(), shutdown.token.clone()));
         let router = router::router(AppState { service: self.service.clone(), metrics });
-        let jobs = Jobs::start(self.service.clone(), &settings.refresh_cron, &shutdown).await?;
+        let jobs = Jobs::start(self.service.clone(), &settings.refresh_cron, shutdown).await?;
         tracing::info!(address = %listener.local_addr()?, "serving");
         on_ready();
-
-        let serving = server::serve(listener, router, &shutdown);
-        tokio::pin!(serving);
         let outcome = tokio::select! {
-            served = &mut serving => served.map_err(AppError::from),
+            served = server::serve(listener, router, shutdown) => served.map_err(AppError::from),
             log = wait_for_database(&self.database) => {
                 tracing::error!(log, "the private PostgreSQL has ended");
-                shutdown.token.cancel();
                 Err(AppError::DatabaseEnded(log))
             }
             () = async { shutdown.token.cancelled().await; tokio::time::sleep(GRACE_PERIOD).await } => {
@@ -125,11 +133,16 @@ impl App {
             }
         };
         jobs.stop().await;
-        shutdown.drain().await;
-        self.service.close().await;
-        self.database.close().await;
-        tracing::info!("stopped");
         outcome
+    }
+
+    /// Closes the connections, then the private server. A statement that does not end is not waited
+    /// for: the server's shutdown cancels it, and a server of somebody else notices that we are gone.
+    pub async fn close(self) {
+        if tokio::time::timeout(CLOSE_TIME, self.service.close()).await.is_err() {
+            tracing::warn!("some statements did not end and are left behind");
+        }
+        self.database.close().await;
     }
 }
 
@@ -154,13 +167,5 @@ async fn wait_for_database(database: &Database) -> String {
     match &database.embedded {
         Some(server) => server.wait_for_exit().await.to_string(),
         None => std::future::pending().await,
-    }
-}
-
-impl AppError {
-    /// The error and its causes as one line.
-    #[must_use]
-    pub fn in_one_line(&self) -> String {
-        in_one_line(self)
     }
 }

@@ -33,8 +33,14 @@ impl Shutdown {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
                 };
-                tracing::info!(signal = name, "stopping");
+                tracing::info!(signal = name, "stopping; once more ends at once");
                 token.cancel();
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                // The watchdog stops the private PostgreSQL when this process is gone.
+                std::process::exit(130);
             });
         }
         #[cfg(not(unix))]

@@ -23,7 +23,7 @@ pub struct AnalyzeArgs {
 pub(super) async fn run(settings: &Settings, args: &AnalyzeArgs) -> Result<(), CommandError> {
     let app = App::open(settings).await?;
     let outcome = app.service.analyze_queries(&args.organization, args.category.as_deref(), args.source.as_deref()).await;
-    app.database.close().await;
+    app.close().await;
     let measurements = outcome?;
     say(&format!("{:<30} {:>10} {:>10} {:>10} {:>8}  indexes", "reading", "target ms", "took ms", "plan ms", "rows"));
     for m in measurements {

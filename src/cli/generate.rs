@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::config::Settings;
 use crate::domain::generate::{OrganizationPlan, Plan};
 use crate::domain::record::{Finding, Record, canonicalise};
+use crate::error::{Error, in_one_line};
 use crate::service::PfaMirrorService;
 use crate::service::ingest::{Applied, Batch, Load};
 use crate::service::sync_log::{ImportOutcome, KEPT_FINDINGS};
@@ -36,7 +37,7 @@ pub(super) async fn run(settings: &Settings, args: &GenerateArgs) -> Result<(), 
     let app = App::open(settings).await?;
     let started = Instant::now();
     let outcome = fill(&app.service, &Plan::skewed(args.records, args.orgs, args.seed)).await;
-    app.database.close().await;
+    app.close().await;
     let Applied { inserted, updated, unchanged } = outcome?;
     say(&format!("{inserted} records inserted, {updated} updated, {unchanged} unchanged in {:.1} s.", started.elapsed().as_secs_f64()));
     Ok(())
@@ -65,9 +66,18 @@ pub(super) async fn fill(service: &PfaMirrorService, plan: &Plan) -> Result<Appl
         total += outcome.applied;
         service.finish_import_log(&code, id, &outcome).await?;
     }
-    service.refresh_views("import").await?;
+    refresh_after_load(service).await;
     progress.end();
     Ok(total)
+}
+
+/// The load stands whatever the refresh does; answers are exact without it.
+pub(super) async fn refresh_after_load(service: &PfaMirrorService) {
+    match service.refresh_views("import").await {
+        Ok(_) => {}
+        Err(Error::RefreshRunning) => tracing::info!("another refresh is running; the next one will have these records"),
+        Err(error) => tracing::warn!(error = in_one_line(&error), "the summaries could not be refreshed; they will be on schedule"),
+    }
 }
 
 async fn fill_organization(

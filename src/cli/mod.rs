@@ -21,7 +21,7 @@ use std::process::ExitCode;
 /// A fast mirror of PEMS equipment plans with private sandboxes, merged inside PostgreSQL.
 ///
 /// `pfa-vanguard demo` starts everything on one machine with sample data. Every setting is a flag
-/// or an environment variable; a file `.env` in the working directory is read first.
+/// or an environment variable; a file `.env` in the working directory or above it is read first.
 #[derive(Debug, Parser)]
 #[command(name = "pfa-vanguard", version, max_term_width = 100)]
 pub struct Cli {

@@ -8,7 +8,7 @@ use crate::config::Settings;
 pub(super) async fn run(settings: &Settings) -> Result<(), CommandError> {
     let app = App::open(settings).await?;
     let outcome = app.service.refresh_views("manual").await;
-    app.database.close().await;
+    app.close().await;
     say(&format!("Refreshed the summaries in {} ms.", outcome?.duration_ms));
     Ok(())
 }

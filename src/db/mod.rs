@@ -9,6 +9,7 @@ use crate::error::Error;
 use embedded::{Durability, EmbeddedError, EmbeddedOptions, EmbeddedServer};
 use secrecy::ExposeSecret as _;
 use sqlx::PgPool;
+use std::time::Duration;
 
 /// Name of the database inside the private server.
 const EMBEDDED_DATABASE: &str = "pfa_vanguard";
@@ -42,20 +43,29 @@ impl Database {
         if let Some(url) = &settings.database_url {
             return Ok(Self { pool: pool::open(url.expose_secret(), settings).await?, embedded: None });
         }
+        // The pool, a quarter more for summaries, and some for people with psql.
+        let max_connections = (settings.pool_size + settings.pool_size / 4 + 20).max(50);
         let options = EmbeddedOptions {
             data_dir: settings.data_dir.clone(),
             database: EMBEDDED_DATABASE.to_owned(),
             durability: Durability::Durable,
-            settings: Vec::new(),
+            settings: vec![("max_connections".to_owned(), max_connections.to_string())],
         };
         let server = EmbeddedServer::start(options, |step| tracing::info!("{step}")).await?;
-        let pool = pool::open(server.url().expose_secret(), settings).await?;
-        Ok(Self { pool, embedded: Some(server) })
+        match pool::open(server.url().expose_secret(), settings).await {
+            Ok(pool) => Ok(Self { pool, embedded: Some(server) }),
+            Err(error) => {
+                server.stop().await?;
+                Err(error.into())
+            }
+        }
     }
 
     /// Closes the pool and stops the private server.
     pub async fn close(self) {
-        self.pool.close().await;
+        if tokio::time::timeout(Duration::from_secs(3), self.pool.close()).await.is_err() {
+            tracing::warn!("the pool still has statements under way");
+        }
         if let Some(server) = self.embedded
             && let Err(error) = server.stop().await
         {

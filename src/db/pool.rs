@@ -64,8 +64,6 @@ pub fn connect_options(url: &str, statement_timeout: Duration) -> Result<PgConne
         // Compiling takes longer than any of our queries.
         ("jit", "off".to_owned()),
         ("timezone", "UTC".to_owned()),
-        // Cursors hold dates as text.
-        ("datestyle", "ISO".to_owned()),
         ("statement_timeout", statement_timeout.as_millis().to_string()),
         // A client that vanished in the middle of a transaction must not keep its locks.
         ("idle_in_transaction_session_timeout", "60000".to_owned()),

@@ -74,8 +74,8 @@ fn is_value_of(field: Field, text: &str) -> bool {
     }
 }
 
-/// Fingerprint of a description of a query; equal descriptions give equal fingerprints in every
-/// build of the service.
+/// Fingerprint of a description of a query; equal descriptions give equal fingerprints, also
+/// in another process of the same version.
 #[must_use]
 pub fn fingerprint(description: &str) -> u64 {
     xxh3_64(description.as_bytes())

@@ -33,18 +33,4 @@ impl Status {
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.word() == word)
     }
-
-    /// The status that three flags give.
-    #[must_use]
-    pub const fn of(is_discontinued: bool, is_actualized: bool, is_funds_transferable: bool) -> Self {
-        if is_discontinued {
-            Self::Discontinued
-        } else if is_actualized {
-            Self::Actualized
-        } else if is_funds_transferable {
-            Self::FundsTransferable
-        } else {
-            Self::Forecast
-        }
-    }
 }

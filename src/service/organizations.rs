@@ -61,6 +61,22 @@ impl PfaMirrorService {
         Ok(has)
     }
 
+    /// Whether the mirror holds exactly this record.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_record(&self, code: &str, pfa_id: &str, data: &serde_json::Value) -> Result<bool> {
+        let has = sqlx::query_scalar!(
+            r#"select exists (select from pfa_mirror where organization_id = $1 and pfa_id = $2 and data = $3) as "has!""#,
+            code,
+            pfa_id,
+            data,
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(has)
+    }
+
     /// Makes sure that an organization exists; its name is set only when it is new.
     ///
     /// # Errors

@@ -104,19 +104,20 @@ async fn the_timeline_has_three_layers() {
 #[tokio::test]
 async fn published_summaries_are_exact_between_refreshes_and_hold_nobodys_drafts() {
     let app = small_world().await;
-    let session = app.open_session("HOLNG", "ana").await;
+    let session = app.open_session("HOLNG", "planner").await;
     let rows = app.mirror_rows("HOLNG").await;
     let modification = |row: usize, state, delta: Value, order| Modification {
         mirror_id: rows[row].id,
         session,
-        user: "ana".into(),
+        user: "planner".into(),
         state,
+        stage: None,
         delta: delta.as_object().unwrap().clone(),
         order,
         at: shown(order),
     };
     let forecast_cost = async |query: &str| {
-        app.get_as("ana", &format!("/api/v1/orgs/HOLNG/kpis?{query}")).await.json()["total"]["forecastCost"].to_string()
+        app.get_as("planner", &format!("/api/v1/orgs/HOLNG/kpis?{query}")).await.json()["total"]["forecastCost"].to_string()
     };
 
     app.write_modifications("HOLNG", &[modification(0, "draft", json!({"forecastEnd": "2025-01-31"}), 1)]).await;

@@ -1,7 +1,8 @@
 //! Walking pages while rows change: what is not touched comes exactly once.
 
-use crate::support::model::Object;
+use crate::support::model::{Modification, Object};
 use crate::support::test_app;
+use crate::support::world::shown;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -36,6 +37,41 @@ async fn rows_that_stay_are_neither_missed_nor_repeated() {
             assert_eq!(seen.get(&id.to_string()), Some(&1), "record {id} in order {sort}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_sandbox_can_be_walked_while_its_drafts_change() {
+    let app = test_app().await;
+    app.load("ORG", &(0..40).map(|id| record(id, Some(id % 5 + 10))).collect::<Vec<_>>()).await;
+    let session = app.open_session("ORG", "dev").await;
+    let rows = app.mirror_rows("ORG").await;
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut cursor = String::new();
+    for round in 0.. {
+        let page = app.get(&format!("/api/v1/orgs/ORG/records?limit=6&session={session}{cursor}")).await.json();
+        for row in page["data"].as_array().unwrap() {
+            *seen.entry(row["pfaId"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+        let Value::String(next) = &page["page"]["nextCursor"] else { break };
+        cursor = format!("&cursor={next}");
+        // A draft on another record each time moves it from the mirror's branch into the overlay's, in its place.
+        if let Some(row) = rows.get(round * 5) {
+            let delta = json!({"forecastStart": row.data["forecastStart"], "category": "Power"}).as_object().unwrap().clone();
+            let order = i64::try_from(round).unwrap();
+            let draft = Modification {
+                mirror_id: row.id,
+                session,
+                user: "dev".into(),
+                state: "draft",
+                stage: None,
+                delta,
+                order,
+                at: shown(order),
+            };
+            app.write_modifications("ORG", &[draft]).await;
+        }
+    }
+    assert!(seen.len() == 40 && seen.values().all(|times| *times == 1), "{seen:?}");
 }
 
 #[tokio::test]

@@ -118,6 +118,31 @@ fn one_command_shows_everything_and_leaves_nothing_running() {
     assert_nothing_runs(dir.path());
 
     let demo = Demo::start(dir.path());
+    // A request that waits for a lock, as long as the lock is held.
+    let holder = hold_a_lock(dir.path());
+    let mut waiting = TcpStream::connect(&demo.address).unwrap();
+    write!(waiting, "GET /api/v1/orgs/HOLNG/records HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let started = Instant::now();
     assert_eq!(demo.end(Signal::INT), Some(0));
+    assert!(started.elapsed() < Duration::from_mins(1), "work that does not end is not waited for without end");
+    drop(holder);
     assert_nothing_runs(dir.path());
+}
+
+/// A psql session that holds the mirror until it is dropped.
+fn hold_a_lock(dir: &Path) -> Child {
+    let home = dir.join(".pfa");
+    let mut psql = Command::new("psql")
+        .args(["-X", "-q", "-U", "postgres", "-d", "pfa_vanguard", "-h"])
+        .arg(home.join("socket"))
+        .env("PGPASSWORD", std::fs::read_to_string(home.join("password")).unwrap().trim())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    psql.stdin.as_mut().unwrap().write_all(b"begin; lock table pfa_mirror in access exclusive mode; \\echo held\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(psql.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "held\n");
+    psql
 }

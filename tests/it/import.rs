@@ -90,9 +90,36 @@ async fn tables_load_with_loose_headers() {
 #[tokio::test]
 async fn a_quote_that_stays_open_loses_nothing_silently() {
     let import = Import::new().await;
-    let (code, out, err) = import.import("csv", "pfaId,category\n1,\"a\nb\"\n\n2,\"open\n3,c\n", &[]).await;
-    assert!(code == Some(1) && err.contains("line 5: has a quote that is not closed"), "{err}");
-    assert!(out.contains("1 records inserted"), "{out}");
+    let (code, out, err) = import.import("csv", "pfaId,category\n1,\"a\nb\"\n\n3,5\" hose\n2,\"open\n4,c\n", &[]).await;
+    assert!(code == Some(1) && err.contains("line 6: has a quote that is not closed"), "{err}");
+    assert!(out.contains("3 records inserted"), "{out}");
+}
+
+#[tokio::test]
+async fn a_refresh_under_way_does_not_fail_an_import() {
+    let import = Import::new().await;
+    let mut refresh = import.database.pool.begin().await.unwrap();
+    sqlx::query("select refresh_pfa_materialized_views('test')").execute(&mut *refresh).await.unwrap();
+    let (code, out, err) = import.import("ndjson", "{\"pfaId\": \"1\"}\n", &[]).await;
+    assert!(code == Some(0) && out.contains("1 records inserted"), "{out}{err}");
+}
+
+#[tokio::test]
+async fn demo_keeps_out_of_somebodys_own_records() {
+    let import = Import::new().await;
+    std::fs::write(import.dir.path().join("own"), "{\"pfaId\": \"1\"}\n").unwrap();
+    import.run(&["import", "--org", "HOLNG", "--format", "ndjson", "own"]).await;
+    let (code, _, err) = import.run(&["demo", "--bind", "127.0.0.1:0"]).await;
+    assert!(code == Some(1) && err.contains("HOLNG in this database is not the demo's"), "{err}");
+    assert_eq!(import.count("select count(*) from pfa_modification").await, 0);
+}
+
+#[tokio::test]
+async fn serve_can_refuse_to_migrate() {
+    let database = TestDatabase::empty().await;
+    let import = Import { database, dir: tempfile::tempdir().unwrap() };
+    let (code, _, err) = import.run(&["serve", "--no-migrate", "--bind", "127.0.0.1:0"]).await;
+    assert!(code == Some(1) && err.contains("migrations are waiting"), "{err}");
 }
 
 #[tokio::test]

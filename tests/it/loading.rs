@@ -45,10 +45,11 @@ async fn a_reread_of_identical_data_rewrites_nothing() {
 async fn a_change_has_a_version_a_history_and_reaches_the_overlay() {
     let app = test_app().await;
     app.load("ORG", &[object(&json!({"pfaId": "1", "monthlyRate": 10, "category": "A"}))]).await;
-    let session = app.open_session("ORG", "ana").await;
+    let session = app.open_session("ORG", "planner").await;
     let mirror_id = app.mirror_rows("ORG").await[0].id;
     let delta = object(&json!({"category": "B"}));
-    let committed = Modification { mirror_id, session, user: "ana".into(), state: "committed", delta, order: 1, at: shown(1) };
+    let committed =
+        Modification { mirror_id, session, user: "planner".into(), state: "committed", stage: None, delta, order: 1, at: shown(1) };
     app.write_modifications("ORG", &[committed]).await;
 
     let changed = object(&json!({"pfaId": "1", "monthlyRate": 12, "category": "A", "extra": true}));

@@ -4,6 +4,7 @@
 use crate::support::model::{self, Merged, Modification, Object, Question};
 use crate::support::world::shown;
 use crate::support::{TestApp, test_app};
+use pfa_vanguard::domain::field::Field;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -11,6 +12,7 @@ use proptest::test_runner::{Config, TestError, TestRunner};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// Random worlds, each with a few questions.
@@ -35,10 +37,13 @@ fn merged_readings_agree_with_the_model() {
     }
 }
 
+/// State and, of a conflict, its stage.
+type State = (&'static str, Option<&'static str>);
+
 #[derive(Debug, Clone)]
 struct World {
     records: Vec<Object>,
-    modifications: Vec<(usize, usize, &'static str, Object)>,
+    modifications: Vec<(usize, usize, State, Object)>,
     questions: Vec<(Question, usize, Option<Vec<&'static str>>)>,
     refreshes: bool,
 }
@@ -46,30 +51,32 @@ struct World {
 async fn check(app: &TestApp, organization: &str, world: World) -> Result<(), TestCaseError> {
     app.load(organization, &world.records).await;
     let rows = app.mirror_rows(organization).await;
-    let (ana, bob) = (app.open_session(organization, "ana").await, app.open_session(organization, "bob").await);
-    let sessions = [(ana, "ana"), (bob, "bob"), (app.open_session(organization, "ana").await, "ana")];
+    let (planner, second) = (app.open_session(organization, "planner").await, app.open_session(organization, "second-planner").await);
+    let sessions = [(planner, "planner"), (second, "second-planner"), (app.open_session(organization, "planner").await, "planner")];
+
+    let mut modifications: Vec<Modification> = Vec::new();
+    for (order, (row, session, (state, stage), delta)) in (1..).zip(world.modifications) {
+        let ((session, user), mirror_id) = (sessions[session], rows[row % rows.len()].id);
+        // One draft, or draft that a commit refused, a session and record.
+        let is_open = |state: &str, stage: Option<&str>| state == "draft" || stage == Some("commit");
+        let is_second = modifications.iter().any(|m| (m.mirror_id, m.session) == (mirror_id, session) && is_open(m.state, m.stage));
+        if !(is_open(state, stage) && is_second) {
+            modifications.push(Modification { mirror_id, session, user: user.to_owned(), state, stage, delta, order, at: shown(order) });
+        }
+    }
+    app.write_modifications(organization, &modifications).await;
+    // Published summaries come from the views after a refresh, and are computed without one.
     if world.refreshes {
         app.service.refresh_views("test").await.unwrap();
     }
 
-    let mut modifications: Vec<Modification> = Vec::new();
-    for (order, (row, session, state, delta)) in (1..).zip(world.modifications) {
-        let ((session, user), mirror_id) = (sessions[session], rows[row % rows.len()].id);
-        // One open draft a session and record.
-        let is_second_draft = modifications.iter().any(|m| (m.mirror_id, m.session, m.state) == (mirror_id, session, "draft"));
-        if state != "draft" || !is_second_draft {
-            modifications.push(Modification { mirror_id, session, user: user.to_owned(), state, delta, order, at: shown(order) });
-        }
-    }
-    app.write_modifications(organization, &modifications).await;
-
-    for (user, session) in [("eve", None), ("ana", Some(ana)), ("bob", Some(bob))] {
+    for (user, session) in [("guest", None), ("planner", Some(planner)), ("second-planner", Some(second))] {
         let records = model::read(&rows, &modifications, session);
         let suffix = session.map(|session| format!("session={session}")).unwrap_or_default();
         for (question, limit, fields) in &world.questions {
             check_question(app, organization, user, session, &records, question, *limit, fields.as_deref()).await?;
         }
-        check_kpis(app, user, &format!("/api/v1/orgs/{organization}/kpis?groupBy=category,dor&{suffix}"), &records).await?;
+        check_kpis(app, user, &format!("/api/v1/orgs/{organization}/kpis?groupBy=category,source,dor&{suffix}"), &records).await?;
         let timeline = app.get_as(user, &format!("/api/v1/orgs/{organization}/timeline?{suffix}")).await.json();
         for (key, value) in model::timeline(&records).as_object().unwrap() {
             prop_assert_eq!(&timeline[key], value, "{} of the timeline for {}", key, user);
@@ -130,8 +137,13 @@ async fn check_question(
 async fn check_kpis(app: &TestApp, user: &str, path: &str, records: &[Merged]) -> Result<(), TestCaseError> {
     let kpis = app.get_as(user, path).await.json();
     check_totals(&kpis["total"], &model::totals(records))?;
-    for group in kpis["groups"].as_array().unwrap() {
-        let members = records.iter().filter(|record| ["category", "dor"].iter().all(|key| record.data[*key] == group["key"][*key]));
+    let dimensions = ["category", "source", "dor"];
+    let groups = kpis["groups"].as_array().unwrap();
+    let visible = records.iter().filter(|record| record.data["isDiscontinued"] != true);
+    let keys: BTreeSet<_> = visible.map(|record| dimensions.map(|key| record.data[key].to_string())).collect();
+    prop_assert_eq!(groups.len(), keys.len(), "groups of {}", path);
+    for group in groups {
+        let members = records.iter().filter(|record| dimensions.iter().all(|key| record.data[*key] == group["key"][*key]));
         check_totals(group, &model::totals(members))?;
     }
     let purchases = records.iter().filter(|record| record.data["source"] == "Purchase");
@@ -164,17 +176,26 @@ fn percent_encode(text: &str) -> String {
 
 // ---- What worlds are made of: few values of each kind, so that they meet often.
 
-const SORTABLE: [&str; 10] =
-    ["pfaId", "category", "isActualized", "monthlyRate", "purchasePrice", "forecastStart", "forecastEnd", "originalStart", "model", "dor"];
+const STATES: [State; 9] = [
+    ("draft", None),
+    ("draft", None),
+    ("committed", None),
+    ("committed", None),
+    ("syncing", None),
+    ("synced", None),
+    ("failed", None),
+    ("conflict", Some("writeBack")),
+    ("conflict", Some("commit")),
+];
+
+/// Every column sorts, and every key can be asked for.
+fn any_field() -> impl Strategy<Value = &'static str> {
+    select(Field::ALL).prop_map(Field::key)
+}
 
 fn world() -> impl Strategy<Value = World> {
-    let modification = (
-        0..100_usize,
-        0..3_usize,
-        select(&["draft", "draft", "committed", "committed", "syncing", "synced", "conflict", "failed"][..]),
-        delta(),
-    );
-    let question = (question(), 1..8_usize, prop::option::weighted(0.3, subsequence(SORTABLE.to_vec(), 1..5)));
+    let modification = (0..100_usize, 0..3_usize, select(&STATES[..]), delta());
+    let question = (question(), 1..8_usize, prop::option::weighted(0.3, subsequence(Field::keys(), 1..5)));
     (vec(fields(), 1..14), vec(modification, 0..20), vec(question, 1..4), any::<bool>()).prop_map(
         |(records, modifications, questions, refreshes)| World {
             records: (1_000_u32..)
@@ -274,15 +295,16 @@ fn question() -> impl Strategy<Value = Question> {
             .prop_map(|(name, value)| (name.to_owned(), value.to_owned())),
         Just(("overlaps".to_owned(), format!("{}..{}", days.0, days.1))),
     ];
-    let sort = vec((select(&SORTABLE[..]), any::<bool>()), 1..4);
+    let sort = vec((any_field(), any::<bool>()), 1..4);
     (vec(condition, 0..4), sort).prop_map(|(mut parameters, mut sort)| {
         // Words and statuses may be repeated, the others not.
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         parameters.retain(|(name, value)| {
-            let is_repeatable = ["category", "class", "source", "dor", "status"].contains(&name.as_str());
+            let is_repeatable =
+                ["category", "class", "source", "dor", "status", "areaSilo", "manufacturer", "model"].contains(&name.as_str());
             seen.insert(if is_repeatable { format!("{name}={value}") } else { name.clone() })
         });
-        let mut named = std::collections::BTreeSet::new();
+        let mut named = BTreeSet::new();
         sort.retain(|(field, _)| named.insert(*field));
         Question { parameters, sort: sort.into_iter().map(|(field, is_descending)| (field.to_owned(), is_descending)).collect() }
     })

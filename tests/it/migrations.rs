@@ -120,7 +120,7 @@ async fn a_session_has_one_draft_a_record_and_states_hold_together() {
     sqlx::raw_sql(
         "insert into organizations (organization_id, name) values ('A', 'A');
          insert into pfa_mirror (organization_id, id, data) values ('A', '00000000-0000-0000-0000-000000000001', '{\"pfaId\": \"1\"}');
-         insert into pfa_session (organization_id, id, user_id) values ('A', '00000000-0000-0000-0000-000000000002', 'ana');",
+         insert into pfa_session (organization_id, id, user_id) values ('A', '00000000-0000-0000-0000-000000000002', 'planner');",
     )
     .execute(&database.pool)
     .await
@@ -128,7 +128,7 @@ async fn a_session_has_one_draft_a_record_and_states_hold_together() {
     let insert = async |more: &str, values: &str| -> Option<String> {
         let statement = format!(
             "insert into pfa_modification (organization_id, session_id, mirror_id, user_id{more})
-             values ('A', '00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000000000001', 'ana'{values})"
+             values ('A', '00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000000000001', 'planner'{values})"
         );
         let outcome = sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&database.pool).await;
         outcome.err().map(|error| error.as_database_error().unwrap().constraint().unwrap().to_owned())

@@ -74,6 +74,20 @@ async fn grid_pages_read_their_own_rows_by_their_index() {
     assert_plan(&app, &query(Filter::default(), "pfaId"), "pfa_mirror_pfa_id_key").await;
     assert_plan(&app, &query(Filter::default(), "originalStart"), "pfa_mirror_original_start").await;
     assert_plan(&app, &query(words(&[(Field::Class, "Excavator")]), "forecastStart"), "pfa_mirror_class").await;
+    assert_plan(&app, &query(Filter::default(), "originalEnd"), "pfa_mirror_original_end").await;
+    assert_plan(&app, &query(Filter::default(), "-actualStart"), "pfa_mirror_actual_start").await;
+    assert_plan(&app, &query(Filter::default(), "actualEnd"), "pfa_mirror_actual_end").await;
+    assert_plan(&app, &query(Filter::default(), "-purchasePrice"), "pfa_mirror_purchase_price").await;
+    assert_plan(
+        &app,
+        &query(words(&[(Field::Manufacturer, "Liebherr"), (Field::Model, "LTM 1250-6.1")]), "forecastStart"),
+        "pfa_mirror_make",
+    )
+    .await;
+    assert_plan(&app, &query(words(&[(Field::AreaSilo, "SHOP")]), "forecastStart"), "pfa_mirror_area").await;
+    let flagged = |field| Filter { flags: [(field, true)].into(), ..Filter::default() };
+    assert_plan(&app, &query(flagged(Field::IsActualized), "forecastStart"), "pfa_mirror_actualized").await;
+    assert_plan(&app, &query(flagged(Field::IsFundsTransferable), "forecastStart"), "pfa_mirror_funds_transferable").await;
     let discontinued = Filter { flags: [(Field::IsDiscontinued, true)].into(), ..Filter::default() };
     assert_plan(&app, &query(discontinued, "forecastStart"), "pfa_mirror_discontinued").await;
 }
@@ -94,6 +108,37 @@ async fn a_deep_page_reads_no_more_than_the_first() {
         };
         assert_plan(&app, &query, index).await;
     }
+}
+
+/// A range on the sort key leaves no nulls: the index is sought and read backward all the same.
+#[tokio::test]
+async fn a_range_on_the_sort_key_keeps_its_index_also_deep_down() {
+    let app = demo_world().await;
+    let mut dates = Filter::default();
+    dates.dates.insert(Field::ForecastStart, days(2023));
+    let mut rates = Filter::default();
+    rates.amounts.insert(Field::MonthlyRate, Range { from: Some(1.into()), to: None });
+    for (filter, sort, index) in [(dates, "forecastStart", "pfa_mirror_timeline"), (rates, "-monthlyRate", "pfa_mirror_monthly_rate")] {
+        let mut query = query(filter, sort);
+        assert_plan(&app, &query, index).await;
+        for _ in 0..30 {
+            query.cursor = app.service.list_records(&query).await.unwrap().next;
+        }
+        assert!(query.cursor.is_some());
+        assert_plan(&app, &query, index).await;
+    }
+}
+
+/// The many records without an actual date come last, in order of their id, and are paged like others.
+#[tokio::test]
+async fn a_deep_page_in_the_null_tail_reads_its_own_rows() {
+    let app = demo_world().await;
+    let mut query = query(Filter::default(), "actualStart");
+    for _ in 0..40 {
+        query.cursor = app.service.list_records(&query).await.unwrap().next;
+    }
+    assert_eq!(query.cursor.as_ref().map(|cursor| cursor.values.clone()), Some(vec![None]));
+    assert_plan(&app, &query, "pfa_mirror_actual_start").await;
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ async fn our_settings_are_in_force() {
         conf.lines().filter_map(|line| line.split('#').next()?.split_once('=')).map(|(name, _)| name.trim().to_owned()).collect();
     assert!(named.len() > 20, "{named:?}");
     for name in &named {
-        let (source, pending): (String, bool) = sqlx::query_as("select source, pending_restart from pg_settings where name = $1")
+        let (source, pending): (String, bool) = sqlx::query_as("select source, pending_restart from pg_settings where lower(name) = $1")
             .bind(name)
             .fetch_one(&mut connection)
             .await

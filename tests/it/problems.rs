@@ -97,16 +97,16 @@ async fn a_cursor_belongs_to_its_query() {
 #[tokio::test]
 async fn what_is_not_there_or_not_yours_is_404() {
     let app = app().await;
-    let session = app.open_session("ORG", "ana").await;
+    let session = app.open_session("ORG", "planner").await;
     let nobody = "00000000-0000-0000-0000-000000000000";
     for route in ["records?", "records/1?", "kpis?", "timeline?"] {
         assert_problem(&app, &format!("/api/v1/orgs/NOPE/{route}"), 404, "organization_not_found").await;
         assert_problem(&app, &format!("/api/v1/orgs/ORG/{route}session={nobody}"), 404, "session_not_found").await;
-        // The caller is dev, the session is ana's.
+        // The caller is dev, the session is the planner's.
         assert_problem(&app, &format!("/api/v1/orgs/ORG/{route}session={session}"), 404, "session_not_found").await;
-        let foreign = app.get_as("ana", &format!("/api/v1/orgs/OTHER/{route}session={session}")).await;
+        let foreign = app.get_as("planner", &format!("/api/v1/orgs/OTHER/{route}session={session}")).await;
         assert_eq!((foreign.status.as_u16(), &foreign.json()["code"]), (404, &json!("session_not_found")));
-        assert_eq!(app.get_as("ana", &format!("/api/v1/orgs/ORG/{route}session={session}")).await.status, 200);
+        assert_eq!(app.get_as("planner", &format!("/api/v1/orgs/ORG/{route}session={session}")).await.status, 200);
     }
     assert_problem(&app, "/api/v1/orgs/ORG/records/99", 404, "record_not_found").await;
     assert_problem(&app, "/api/v1/orgs/ORG/records/%00", 404, "not_found").await;

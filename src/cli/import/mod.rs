@@ -4,6 +4,7 @@ mod source;
 mod table;
 
 use super::CommandError;
+use super::generate::refresh_after_load;
 use super::lines::say;
 use super::progress::Progress;
 use crate::app::App;
@@ -72,7 +73,7 @@ pub(super) async fn run(settings: &Settings, args: &ImportArgs) -> Result<(), Co
     let app = App::open(settings).await?;
     let started = Instant::now();
     let outcome = import(&app.service, args, source, bytes).await;
-    app.database.close().await;
+    app.close().await;
     report(args, &outcome?, started.elapsed().as_secs_f64())
 }
 
@@ -86,7 +87,7 @@ async fn import(service: &PfaMirrorService, args: &ImportArgs, source: Source, b
         Ok(()) => {
             service.finish_import_log(&args.organization, id, &outcome).await?;
             if outcome.applied.inserted + outcome.applied.updated > 0 {
-                service.refresh_views("import").await?;
+                refresh_after_load(service).await;
             }
             Ok(outcome)
         }

@@ -4,11 +4,14 @@ use super::Format;
 use super::table::{Columns, cells, has_open_quote};
 use crate::domain::record::{Finding, Record, canonicalise};
 use serde_json::{Map, Value};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 
 /// Longest line that is read, and longest table row; what is longer is bad.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
+/// Most lines that a quoted cell may go over.
+const MAX_JOINED_LINES: usize = 100;
 /// Lines and bytes that are handed over at once.
 const CHUNK_LINES: usize = 5_000;
 const CHUNK_BYTES: u64 = 4 * 1024 * 1024;
@@ -33,7 +36,7 @@ pub(super) struct Source {
 impl Source {
     /// Opens a file; of a table the header is read.
     pub(super) fn open(file: File, format: Format) -> io::Result<Self> {
-        let mut lines = RawLines { reader: BufReader::with_capacity(1 << 20, file), number: 0 };
+        let mut lines = RawLines::new(BufReader::with_capacity(1 << 20, file));
         let columns = match format {
             Format::Ndjson => None,
             Format::Csv => {
@@ -91,6 +94,8 @@ fn invalid(text: impl Into<String>) -> io::Error {
 struct RawLines<R> {
     reader: R,
     number: u64,
+    /// Lines that were read for a row which did not come to its end.
+    again: VecDeque<RawLine>,
 }
 
 struct RawLine {
@@ -101,36 +106,56 @@ struct RawLine {
 }
 
 impl<R: BufRead> RawLines<R> {
+    fn new(reader: R) -> Self {
+        Self { reader, number: 0, again: VecDeque::new() }
+    }
+
     /// The next line that is not blank.
     fn next_line(&mut self) -> io::Result<Option<RawLine>> {
         loop {
-            let mut text = Vec::new();
-            let bytes = read_line(&mut self.reader, &mut text)?;
-            if bytes == 0 {
-                return Ok(None);
-            }
-            self.number += 1;
-            if self.number == 1 && text.starts_with(b"\xef\xbb\xbf") {
-                text.drain(..3);
-            }
-            if !text.trim_ascii().is_empty() {
-                return Ok(Some(RawLine { number: self.number, bytes, is_too_long: bytes > MAX_LINE_BYTES as u64, text }));
+            match self.next_physical_line()? {
+                Some(line) if line.text.trim_ascii().is_empty() => {}
+                line => return Ok(line),
             }
         }
     }
 
-    /// The next row of a table: lines are joined while a quote is open.
+    fn next_physical_line(&mut self) -> io::Result<Option<RawLine>> {
+        if let Some(line) = self.again.pop_front() {
+            return Ok(Some(line));
+        }
+        let mut text = Vec::new();
+        let bytes = read_line(&mut self.reader, &mut text)?;
+        if bytes == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        if self.number == 1 && text.starts_with(b"\xef\xbb\xbf") {
+            text.drain(..3);
+        }
+        Ok(Some(RawLine { number: self.number, bytes, is_too_long: bytes > MAX_LINE_BYTES as u64, text }))
+    }
+
+    /// The next row of a table: lines are joined while a quote is open. A quote that stays open
+    /// costs its own line only.
     fn next_row(&mut self) -> io::Result<Option<RawLine>> {
         let Some(mut row) = self.next_line()? else { return Ok(None) };
-        while has_open_quote(&row.text) && !row.is_too_long {
-            let bytes = read_line(&mut self.reader, &mut row.text)?;
-            if bytes == 0 {
-                // The quote stays open to the end of the file; `cells` says so.
-                break;
+        let first_line = row.text.len();
+        let mut joined = Vec::new();
+        while has_open_quote(&row.text) && !row.is_too_long && joined.len() < MAX_JOINED_LINES {
+            let Some(line) = self.next_physical_line()? else { break };
+            row.text.extend_from_slice(&line.text);
+            row.is_too_long = row.text.len() > MAX_LINE_BYTES;
+            joined.push(line);
+        }
+        if row.is_too_long || has_open_quote(&row.text) {
+            row.text.truncate(first_line);
+            row.is_too_long &= joined.is_empty();
+            for line in joined.into_iter().rev() {
+                self.again.push_front(line);
             }
-            self.number += 1;
-            row.bytes += bytes;
-            row.is_too_long = row.bytes > MAX_LINE_BYTES as u64;
+        } else {
+            row.bytes += joined.iter().map(|line| line.bytes).sum::<u64>();
         }
         Ok(Some(row))
     }
@@ -158,7 +183,7 @@ mod tests {
     use super::*;
 
     fn raw(text: &str) -> RawLines<&[u8]> {
-        RawLines { reader: text.as_bytes(), number: 0 }
+        RawLines::new(text.as_bytes())
     }
 
     #[test]
@@ -189,6 +214,8 @@ mod tests {
         assert_eq!((first.number, first.text.as_slice()), (1, &b"1,\"a\nb\"\n"[..]));
         let second = lines.next_row().expect("text").expect("a row");
         assert!(second.number == 4 && cells(&second.text).is_err_and(|reason| reason.contains("quote")));
+        let third = lines.next_row().expect("text").expect("a row");
+        assert_eq!((third.number, third.text.as_slice()), (5, &b"3,c\n"[..]));
         assert!(lines.next_row().expect("text").is_none());
     }
 }

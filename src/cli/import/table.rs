@@ -57,15 +57,35 @@ impl Columns {
     }
 }
 
-/// Whether a quote that was opened is not closed: their number is odd.
+/// Where a byte stands in its cell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    Begins,
+    Plain,
+    Quoted,
+    /// After a quote inside a quoted cell: its end, or the first half of a doubled quote.
+    Closes,
+}
+
+/// Whether a quoted cell is not closed. A quote opens a cell only where the cell begins; elsewhere,
+/// as in `5" hose`, it is a character like others.
 pub(super) fn has_open_quote(text: &[u8]) -> bool {
-    text.iter().fold(false, |is_open, &byte| is_open != (byte == b'"'))
+    let mut state = Cell::Begins;
+    for &byte in text {
+        state = match (state, byte) {
+            (Cell::Quoted, b'"') => Cell::Closes,
+            (Cell::Begins | Cell::Closes, b'"') | (Cell::Quoted, _) => Cell::Quoted,
+            (_, b',' | b'\n') => Cell::Begins,
+            _ => Cell::Plain,
+        };
+    }
+    state == Cell::Quoted
 }
 
 /// The cells of one row, which may go over several lines.
 pub(super) fn cells(row: &[u8]) -> Result<csv::StringRecord, String> {
     if has_open_quote(row) {
-        return Err("has a quote that is not closed; everything after it was taken into it".to_owned());
+        return Err("has a quote that is not closed within a hundred lines".to_owned());
     }
     if row.trim_ascii_end().contains(&b'\r') && !row.contains(&b'\n') {
         return Err("has carriage returns inside; lines must end with a line feed".to_owned());
@@ -101,6 +121,15 @@ mod tests {
             Value::Object(object),
             json!({"pfaId": "7", "forecastStart": "2025-03-01", "monthlyRate": "15000.50", "Cost Code": "X"})
         );
+    }
+
+    #[test]
+    fn a_quote_opens_a_cell_only_at_its_begin() {
+        for (text, is_open) in
+            [("1,5\" hose", false), ("1,\"a", true), ("1,\"a\"\"b\"", false), ("\"a\"\"", true), ("1,\"a,\nb\",2", false)]
+        {
+            assert_eq!(has_open_quote(text.as_bytes()), is_open, "{text}");
+        }
     }
 
     #[test]

@@ -92,8 +92,10 @@ impl PfaMirrorService {
     pub async fn vacuum_mirror(&self) -> Result<()> {
         let mut connection = self.pool.acquire().await?;
         sqlx::query("set statement_timeout = 0").execute(&mut *connection).await?;
-        sqlx::query("vacuum (analyze) pfa_mirror").execute(&mut *connection).await?;
+        let vacuumed = sqlx::query("vacuum (analyze) pfa_mirror").execute(&mut *connection).await;
+        // The connection goes back to the pool whatever came of it.
         sqlx::query("reset statement_timeout").execute(&mut *connection).await?;
+        vacuumed?;
         Ok(())
     }
 }
@@ -120,11 +122,12 @@ impl Load {
     /// When the database fails.
     pub async fn apply(&mut self, batch: &Batch) -> Result<Applied> {
         let connection = &mut *self.transaction;
-        // The row lock makes loads and commits of one organization queue.
-        let change_number: i64 = sqlx::query_scalar("select change_number + 1 from organizations where organization_id = $1 for update")
-            .bind(&batch.organization)
-            .fetch_one(&mut *connection)
-            .await?;
+        // The row lock makes loads and commits of one organization queue; new sessions and drafts go on.
+        let change_number: i64 =
+            sqlx::query_scalar("select change_number + 1 from organizations where organization_id = $1 for no key update")
+                .bind(&batch.organization)
+                .fetch_one(&mut *connection)
+                .await?;
         if self.staged > 10_000 {
             sqlx::query("analyze pfa_staging").execute(&mut *connection).await?;
         }
@@ -141,7 +144,7 @@ impl Load {
         }
         let updated = changed.len() as u64;
         if inserted + updated > 0 {
-            sqlx::query("update organizations set change_number = $2, mirror_change_number = $2 where organization_id = $1")
+            sqlx::query("update organizations set change_number = $2 where organization_id = $1")
                 .bind(&batch.organization)
                 .bind(change_number)
                 .execute(&mut *connection)

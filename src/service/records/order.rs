@@ -59,10 +59,10 @@ fn push_key(sql: &mut Builder, index: usize, column: &str, key: SortKey, has_nul
 pub(super) fn push_segment(sql: &mut Builder, query: &PageQuery, segment: Segment) {
     let first = query.sort.keys()[0];
     match segment {
-        Segment::Whole => {}
-        Segment::Head => {
+        Segment::Head if first.field.is_nullable() => {
             sql.push(format_args!(" and r.{} is not null", first.field.column()));
         }
+        Segment::Whole | Segment::Head => {}
         Segment::Tail => {
             sql.push(format_args!(" and r.{} is null", first.field.column()));
         }

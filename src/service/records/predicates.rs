@@ -53,7 +53,7 @@ pub(super) fn push_filter(sql: &mut Builder, filter: &Filter) {
     }
 }
 
-/// The flags behind each status, as `pfa_status` decides them: the first match wins.
+/// The flags behind each status; the first match of the dictionary's order wins.
 fn push_statuses(sql: &mut Builder, statuses: &[Status]) {
     for (index, status) in statuses.iter().enumerate() {
         sql.push(if index == 0 { " and (" } else { " or " });

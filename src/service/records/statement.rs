@@ -43,6 +43,7 @@ pub(super) fn explain(query: &PageQuery) -> Builder {
 fn page_after(query: &PageQuery, prefix: &str) -> Builder {
     let mut sql = Builder::new(prefix);
     let splits = splits_mirror(query);
+    let whole = if excludes_nulls(query) { Segment::Head } else { Segment::Whole };
     if splits {
         sql.push("with head as materialized (");
         push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head);
@@ -60,7 +61,11 @@ fn page_after(query: &PageQuery, prefix: &str) -> Builder {
     sql.push_bind(i64::from(query.limit));
     sql.push(" as has_more, max(array[");
     for index in 0..query.sort.keys().len() {
-        sql.push(format_args!("k{index}::text, "));
+        match query.sort.keys()[index].field.kind() {
+            // Whatever the session's date style.
+            Kind::Date => sql.push(format_args!("to_char(k{index}, 'YYYY-MM-DD'), ")),
+            _ => sql.push(format_args!("k{index}::text, ")),
+        };
     }
     sql.push("id::text]) filter (where position = ");
     sql.push_bind(i64::from(query.limit));
@@ -79,7 +84,10 @@ fn page_after(query: &PageQuery, prefix: &str) -> Builder {
         if branch == Branch::Mirror && splits {
             sql.push("select * from head union all ");
         }
-        let segment = if branch == Branch::Mirror && splits { Segment::Tail } else { Segment::Whole };
+        let segment = match branch {
+            Branch::Mirror if splits => Segment::Tail,
+            _ => whole,
+        };
         sql.push("(");
         push_ordered_branch(&mut sql, query, branch, segment);
         sql.push(")");
@@ -114,9 +122,14 @@ fn branches(query: &PageQuery) -> Vec<Branch> {
 /// An ascending index puts nulls last but, read backward, first; and a row range never includes
 /// them. So the mirror is read in two segments, unless the first key has no nulls to show.
 fn splits_mirror(query: &PageQuery) -> bool {
-    let first = query.sort.keys()[0].field;
     let starts_in_tail = query.cursor.as_ref().is_some_and(|cursor| cursor.values.first() == Some(&None));
-    first.is_nullable() && !query.filter.excludes_null(first) && !starts_in_tail
+    !excludes_nulls(query) && !starts_in_tail
+}
+
+/// Whether the first key has a value in every row that can match; then its head is all there is.
+fn excludes_nulls(query: &PageQuery) -> bool {
+    let first = query.sort.keys()[0].field;
+    !first.is_nullable() || query.filter.excludes_null(first)
 }
 
 fn push_refusal(sql: &mut Builder, query: &PageQuery) {

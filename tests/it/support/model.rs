@@ -26,6 +26,8 @@ pub struct Modification {
     pub session: Uuid,
     pub user: String,
     pub state: &'static str,
+    /// For a conflict: `commit` while it was never published, else `writeBack`.
+    pub stage: Option<&'static str>,
     pub delta: Object,
     /// Commits and edits happen in this order; no two have the same.
     pub order: i64,
@@ -54,8 +56,8 @@ fn merge(row: &Row, modifications: &[Modification], session: Option<Uuid>) -> Me
 
     let mut data = row.data.clone();
     // One's own: what was committed once and came back, then what was never committed.
-    let own = |state: &'static str| here.iter().filter(move |m| m.state == state).filter(|m| is_own(m));
-    for delta in here.iter().filter(|m| is_published(m)).chain(own("conflict")).chain(own("draft")) {
+    let own = |was_published: bool| here.iter().filter(move |m| (m.stage == Some("writeBack")) == was_published).filter(|m| is_own(m));
+    for delta in here.iter().filter(|m| is_published(m)).chain(own(true)).chain(own(false)) {
         data.extend(delta.delta.clone());
     }
     let shown: Vec<_> = here.iter().filter(|m| is_own(m) || is_published(m) || matches!(m.state, "conflict" | "failed")).collect();

@@ -47,8 +47,8 @@ impl TestApp {
             sqlx::query(
                 "insert into pfa_modification
                         (organization_id, session_id, mirror_id, user_id, sync_state, conflict_stage, delta, committed_at, synced_at, updated_at)
-                 values ($1, $2, $3, $4, $5, case when $5 = 'conflict' then 'writeBack' end, $6,
-                         case when $5 <> 'draft' then $7 end, case when $5 = 'synced' then $7 end, $7)",
+                 values ($1, $2, $3, $4, $5, $8, $6,
+                         case when $5 <> 'draft' and $8 is distinct from 'commit' then $7 end, case when $5 = 'synced' then $7 end, $7)",
             )
             .bind(organization)
             .bind(m.session)
@@ -57,6 +57,7 @@ impl TestApp {
             .bind(m.state)
             .bind(Value::Object(m.delta.clone()))
             .bind(at)
+            .bind(m.stage)
             .execute(&mut *transaction)
             .await
             .unwrap();
