@@ -117,6 +117,15 @@ async fn demo_keeps_out_of_somebodys_own_records() {
 }
 
 #[tokio::test]
+async fn the_log_can_be_json_a_line() {
+    let import = Import::new().await;
+    let (code, _, err) = import.run(&["migrate", "--log", "debug", "--log-format", "json"]).await;
+    let entries: Vec<serde_json::Value> = err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(code == Some(0) && !entries.is_empty());
+    assert!(entries.iter().all(|entry| entry["level"].is_string() && entry["timestamp"].is_string()), "{entries:?}");
+}
+
+#[tokio::test]
 async fn serve_can_refuse_to_migrate() {
     let database = TestDatabase::empty().await;
     let import = Import { database, dir: tempfile::tempdir().unwrap() };

@@ -57,20 +57,6 @@ fn an_unreachable_database_is_one_line_and_exit_code_1() {
 }
 
 #[test]
-fn the_log_can_be_json_a_line() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("not-a-directory");
-    std::fs::write(&file, "").unwrap();
-    let output = run(&["migrate"], &[("PFA_LOG_FORMAT", "json"), ("PFA_LOG", "debug"), ("PFA_DATA_DIR", file.to_str().unwrap())]);
-    let lines = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{lines}");
-    for line in lines.lines().filter(|line| !line.starts_with("error: ")) {
-        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
-        assert!(entry["level"].is_string(), "{entry}");
-    }
-}
-
-#[test]
 fn a_taken_port_is_told_before_anything_slow() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
