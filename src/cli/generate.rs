@@ -59,13 +59,13 @@ pub(super) async fn fill(service: &PfaMirrorService, plan: &Plan) -> Result<Appl
         outcomes.push((organization.code.clone(), id, outcome));
     }
     load.commit(|index| progress.step(&format!("building {index}"))).await?;
-    progress.step("vacuum and refresh");
-    service.vacuum_mirror().await?;
     let mut total = Applied::default();
     for (code, id, outcome) in outcomes {
         total += outcome.applied;
         service.finish_import_log(&code, id, &outcome).await?;
     }
+    progress.step("vacuum and refresh");
+    vacuum_after_load(service).await;
     refresh_after_load(service).await;
     progress.end();
     Ok(total)
@@ -77,6 +77,13 @@ pub(super) async fn refresh_after_load(service: &PfaMirrorService) {
         Ok(_) => {}
         Err(Error::RefreshRunning) => tracing::info!("another refresh is running; the next one will have these records"),
         Err(error) => tracing::warn!(error = in_one_line(&error), "the summaries could not be refreshed; they will be on schedule"),
+    }
+}
+
+/// A mirror without fresh statistics is slower, not wrong; autovacuum comes to it in time.
+pub(super) async fn vacuum_after_load(service: &PfaMirrorService) {
+    if let Err(error) = service.vacuum_mirror().await {
+        tracing::warn!(error = in_one_line(&error), "the mirror could not be vacuumed; autovacuum will do it");
     }
 }
 

@@ -4,6 +4,8 @@ use crate::http::problem::{FieldError, Problem};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+/// So many faults are told in all.
+const MOST_FAULTS: usize = 50;
 /// So many unknown parameters are told.
 const MOST_UNKNOWN: usize = 10;
 
@@ -113,6 +115,8 @@ impl Parameters {
             let allowed = self.known.iter().map(ToString::to_string).collect();
             self.errors.push(FieldError { field: name.clone(), message: "unknown parameter".into(), allowed });
         }
+        // A value can be wrong thousands of times; nobody reads beyond the first.
+        self.errors.truncate(MOST_FAULTS);
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid_parameters(self.errors)) }
     }
 }

@@ -138,7 +138,7 @@ async fn what_jsonb_cannot_hold_costs_its_value_only() {
     let import = Import::new().await;
     let (code, out, err) = import.import("ndjson", "{\"pfaId\": \"1\"}\n{\"pfaId\": \"2\", \"x\": 1e200000}\n", &[]).await;
     assert!(code == Some(0) && out.contains("2 records inserted"), "{out}{err}");
-    assert!(err.contains("line 2: x \"1e+200000\" holds a number") || err.contains("line 2: x"), "{err}");
+    assert!(err.contains("line 2: x ") && err.contains("holds a number that is too large"), "{err}");
 }
 
 #[tokio::test]

@@ -82,6 +82,17 @@ async fn every_fault_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_fault_that_is_repeated_does_not_blow_up_the_answer() {
+    let app = app().await;
+    let wrong = "status=x&".repeat(5_000);
+    let unknown: String = (0..5_000).map(|number| format!("p{number}=&")).collect::<Vec<_>>().concat();
+    for query in [wrong, unknown] {
+        let answer = app.get(&format!("/api/v1/orgs/ORG/records?{query}")).await;
+        assert!(answer.status == 400 && answer.text.len() < 20_000, "{} bytes", answer.text.len());
+    }
+}
+
+#[tokio::test]
 async fn a_cursor_belongs_to_its_query() {
     let app = app().await;
     let page = app.get("/api/v1/orgs/ORG/records?limit=2").await.json();

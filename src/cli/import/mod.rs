@@ -4,7 +4,7 @@ mod source;
 mod table;
 
 use super::CommandError;
-use super::generate::refresh_after_load;
+use super::generate::{refresh_after_load, vacuum_after_load};
 use super::lines::say;
 use super::progress::Progress;
 use crate::app::App;
@@ -129,7 +129,7 @@ async fn fill(
     load.commit(|index| progress.step(&format!("building {index}"))).await?;
     if outcome.applied.inserted > 100_000 {
         progress.step("vacuum");
-        service.vacuum_mirror().await?;
+        vacuum_after_load(service).await;
     }
     progress.end();
     Ok(())
