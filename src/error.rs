@@ -1,5 +1,6 @@
 //! The one error of the service. It knows nothing of HTTP; `http::problem` gives it a status.
 
+use crate::domain::fault::Fault;
 use std::fmt;
 
 /// What can go wrong below the HTTP layer.
@@ -11,6 +12,44 @@ pub enum Error {
     /// No such session in this organization, or it belongs to somebody else, or it was discarded.
     #[error("this session does not exist")]
     SessionNotFound,
+    /// No such record in this organization.
+    #[error("record {0:?} does not exist")]
+    RecordNotFound(String),
+    /// The session has no draft of this record.
+    #[error("this session has no draft of record {0:?}")]
+    DraftNotFound(String),
+    /// No such conflict, or one of somebody else's sandbox.
+    #[error("this conflict does not exist")]
+    ConflictNotFound,
+    /// The session was committed; nothing in it can be changed any more.
+    #[error("this session was committed; open another one to go on")]
+    SessionCommitted,
+    /// There is no step to undo.
+    #[error("there is nothing to undo: the session has no step, or what it had was committed meanwhile")]
+    NothingToUndo,
+    /// There is no undone step.
+    #[error("there is nothing to redo: no step was undone, or another edit or a commit came after it")]
+    NothingToRedo,
+    /// Fields that an edit may not set so; nothing was saved.
+    #[error("not acceptable: {}", field_names(.0))]
+    InvalidEdit(Vec<Fault>),
+    /// An atomic bulk edit that rules forbid on some of its records; nothing was saved.
+    #[error("rules forbid this edit on {} of {matched} records; nothing was saved", refused.len())]
+    EditRefused {
+        /// How many records were selected.
+        matched: usize,
+        /// The records at fault.
+        refused: Vec<RefusedEdit>,
+    },
+    /// A selection of more records than one edit may touch.
+    #[error("the selection holds more than {0} records")]
+    SelectionTooLarge(usize),
+    /// The record is not what the caller has seen.
+    #[error("the record has changed since it was read")]
+    StaleRecord,
+    /// An Idempotency-Key that was used for another commit.
+    #[error("this Idempotency-Key was used for another commit")]
+    IdempotencyKeyReused,
     /// Another refresh is running somewhere.
     #[error("another refresh is running")]
     RefreshRunning,
@@ -20,6 +59,9 @@ pub enum Error {
     /// The statement took longer than `PFA_STATEMENT_TIMEOUT_MS`.
     #[error("the database did not answer within the time allowed for a statement")]
     StatementTimeout,
+    /// Others changed the same at the same moment; the transaction may be tried again.
+    #[error("the database was too busy with the same records; try again")]
+    Busy,
     /// The database cannot be reached, or has no connection left for us in time.
     #[error("the database is not available: {0}")]
     DatabaseUnavailable(#[source] sqlx::Error),
@@ -29,6 +71,20 @@ pub enum Error {
     /// A migration that cannot be applied, or one that this build does not know.
     #[error("the schema cannot be brought up to date: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+/// A record that a bulk edit left alone, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedEdit {
+    /// The record.
+    pub pfa_id: String,
+    /// Every field at fault.
+    pub faults: Vec<Fault>,
+}
+
+fn field_names(faults: &[Fault]) -> String {
+    let names: Vec<_> = faults.iter().map(|fault| fault.field.as_str()).collect();
+    names.join(", ")
 }
 
 /// Shorthand for results of the service.
@@ -46,6 +102,7 @@ impl From<sqlx::Error> for Error {
             }
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 Some("57014") => Self::StatementTimeout,
+                Some("40001" | "40P01" | "55P03") => Self::Busy,
                 Some(code) if UNAVAILABLE.iter().any(|class| code.starts_with(class)) => Self::DatabaseUnavailable(error),
                 _ => Self::Database(error),
             },

@@ -5,6 +5,7 @@ use crate::domain::sort::Sort;
 use crate::domain::value::{read_amount, read_date};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
@@ -65,6 +66,29 @@ impl Cursor {
     }
 }
 
+/// Where a page of a list ended: the key of its last row, bound to the list.
+#[derive(Serialize, Deserialize)]
+struct Place<K> {
+    list: u64,
+    key: K,
+}
+
+/// The opaque text for a place in the list with this fingerprint.
+#[must_use]
+pub fn encode_place<K: Serialize>(list: u64, key: K) -> String {
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&Place { list, key }).unwrap_or_default())
+}
+
+/// Reads a text made by [`encode_place`] for the same list.
+///
+/// # Errors
+/// When it is malformed or belongs to another list.
+pub fn decode_place<K: DeserializeOwned>(text: &str, list: u64) -> Result<K, CursorError> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError::Malformed)?;
+    let place: Place<K> = serde_json::from_slice(&bytes).map_err(|_| CursorError::Malformed)?;
+    if place.list == list { Ok(place.key) } else { Err(CursorError::OtherQuery) }
+}
+
 fn is_value_of(field: Field, text: &str) -> bool {
     match field.kind() {
         Kind::Date => read_date(text).is_some(),
@@ -92,6 +116,14 @@ mod tests {
         assert_eq!(Cursor::decode(&cursor.encode(), fingerprint("a"), &sort), Ok(cursor.clone()));
         assert_eq!(Cursor::decode(&cursor.encode(), fingerprint("b"), &sort), Err(CursorError::OtherQuery));
         assert_eq!(Cursor::decode("not a cursor", 1, &sort), Err(CursorError::Malformed));
+    }
+
+    #[test]
+    fn a_place_belongs_to_its_list() {
+        let place = encode_place(7, ("10245".to_owned(), 3));
+        assert_eq!(decode_place(&place, 7), Ok(("10245".to_owned(), 3)));
+        assert_eq!(decode_place::<(String, i32)>(&place, 8), Err(CursorError::OtherQuery));
+        assert_eq!(decode_place::<String>(&place, 7), Err(CursorError::Malformed));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::domain::cost::{Payment, round_to_cents};
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Sub};
 
 /// Exact amounts and counts of the records that share category, source and dor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,20 @@ impl AddAssign for Amounts {
         self.plan += other.plan;
         self.forecast += other.forecast;
         self.actual += other.actual;
+    }
+}
+
+impl Sub for Amounts {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            record_count: self.record_count - other.record_count,
+            actualized_count: self.actualized_count - other.actualized_count,
+            plan: self.plan - other.plan,
+            forecast: self.forecast - other.forecast,
+            actual: self.actual - other.actual,
+        }
     }
 }
 
@@ -103,6 +117,14 @@ pub struct Split {
     pub rental: Amounts,
     /// What purchases add up to.
     pub purchase: Amounts,
+}
+
+impl Sub for Split {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self { rental: self.rental - other.rental, purchase: self.purchase - other.purchase }
+    }
 }
 
 impl Split {

@@ -1,13 +1,20 @@
 //! Data and pure rules of the field: no I/O, no clock, no knowledge of HTTP or SQL drivers.
 
+pub mod conflict;
 pub mod cost;
 pub mod cursor;
+pub mod delta;
+pub mod fault;
 pub mod field;
 pub mod filter;
 pub mod generate;
 pub mod json;
 pub mod kpi;
+pub mod operation;
+pub mod patch;
 pub mod record;
+pub mod rules;
 pub mod sort;
 pub mod status;
+pub mod tag;
 pub mod value;

@@ -18,6 +18,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
         (name = "organizations", description = "Whose plans are mirrored"),
         (name = "records", description = "Merged records: mirror, published changes, and a sandbox's own drafts"),
         (name = "summaries", description = "KPIs and timeline, exact at any moment"),
+        (name = "sandboxes", description = "Private workspaces: open, edit, preview, undo, commit"),
+        (name = "conflicts", description = "Changes that met others, field by field"),
+        (name = "sync", description = "The way to PEMS"),
         (name = "operations", description = "Refresh and measure"),
         (name = "health", description = "For operators and their tools"),
     )

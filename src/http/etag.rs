@@ -1,20 +1,18 @@
 //! Conditional answers: an ETag from the content, 304 when the client already has it.
 
+use crate::domain::tag::tag_of;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use xxhash_rust::xxh3::xxh3_128;
 
 /// A JSON answer with a strong ETag, or 304 without a body.
 pub(super) fn tagged_json(request: &HeaderMap, body: String) -> Response {
-    let tag = format!("\"{:032x}\"", xxh3_128(body.as_bytes()));
-    respond(request, &tag, body)
+    respond(request, &tag_of(&body), body)
 }
 
 /// A JSON answer whose ETag is weak: it stands for `meaning`, not for every byte of the body.
 pub(super) fn weakly_tagged_json(request: &HeaderMap, meaning: &str, body: String) -> Response {
-    let tag = format!("W/\"{:032x}\"", xxh3_128(meaning.as_bytes()));
-    respond(request, &tag, body)
+    respond(request, &format!("W/{}", tag_of(meaning)), body)
 }
 
 fn respond(request: &HeaderMap, tag: &str, body: String) -> Response {

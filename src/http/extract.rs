@@ -4,10 +4,11 @@ use crate::domain::json::unfit_for_jsonb;
 use crate::http::parameters::Parameters;
 use crate::http::problem::{FieldError, Problem};
 use axum::Json as AxumJson;
+use axum::body::HttpBody as _;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path as AxumPath, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::convert::Infallible;
@@ -58,6 +59,19 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
             Ok(AxumPath(value)) if !has_nul => Ok(Self(value)),
             _ => Err(Problem::not_found("not_found", "this path leads nowhere")),
         }
+    }
+}
+
+/// A JSON body that may be missing altogether; then it is the default.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionalJson<T>(pub T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_empty = request.body().is_end_stream() && !request.headers().contains_key(header::CONTENT_TYPE);
+        if is_empty { Ok(Self(T::default())) } else { Json::from_request(request, state).await.map(|Json(body)| Self(body)) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Query parameters: read one by one, with every fault collected, and unknown names refused.
 
 use crate::http::problem::{FieldError, Problem};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -26,6 +27,20 @@ impl Parameters {
             given.entry(name.into_owned()).or_default().push(value.into_owned());
         }
         Self { given, ..Self::default() }
+    }
+
+    /// The same parameters as the keys of a JSON object: a list repeats one, an object stands for its text.
+    #[must_use]
+    pub fn of_object(object: Map<String, Value>) -> Self {
+        let text = |value: Value| match value {
+            Value::String(text) => text,
+            other => other.to_string(),
+        };
+        let values = |value: Value| match value {
+            Value::Array(values) => values.into_iter().map(text).collect(),
+            other => vec![text(other)],
+        };
+        Self { given: object.into_iter().map(|(name, value)| (name, values(value))).collect(), ..Self::default() }
     }
 
     /// Every value of a repeatable parameter.
@@ -105,11 +120,21 @@ impl Parameters {
         self.errors.push(FieldError { field: name.to_owned(), message: format!("unknown value {value:?}"), allowed });
     }
 
+    /// Takes over the faults of parameters that stand inside this one.
+    pub fn absorb(&mut self, prefix: &str, inner: Self) {
+        self.errors.extend(inner.into_errors().into_iter().map(|error| FieldError { field: format!("{prefix}.{}", error.field), ..error }));
+    }
+
     /// Ends the reading: names that nobody asked for are faults, too.
     ///
     /// # Errors
     /// A 400 with every fault.
-    pub fn finish(mut self) -> Result<(), Problem> {
+    pub fn finish(self) -> Result<(), Problem> {
+        let errors = self.into_errors();
+        if errors.is_empty() { Ok(()) } else { Err(Problem::invalid_parameters(errors)) }
+    }
+
+    fn into_errors(mut self) -> Vec<FieldError> {
         // One fault says what is known; the list would repeat with every name.
         for name in self.given.keys().take(MOST_UNKNOWN) {
             let allowed = self.known.iter().map(ToString::to_string).collect();
@@ -117,6 +142,6 @@ impl Parameters {
         }
         // A value can be wrong thousands of times; nobody reads beyond the first.
         self.errors.truncate(MOST_FAULTS);
-        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid_parameters(self.errors)) }
+        self.errors
     }
 }

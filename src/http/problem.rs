@@ -1,12 +1,14 @@
 //! Errors on the wire: RFC 9457 problem+json with stable codes. The only place where an error gets
 //! a status. Database text goes to the log, never into an answer.
 
-use crate::error::{Error, in_one_line};
+use crate::domain::fault::Fault;
+use crate::error::{Error, RefusedEdit, in_one_line};
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 use tower_http::request_id::RequestId;
 use utoipa::ToSchema;
 
@@ -33,6 +35,10 @@ pub struct Problem {
     /// Every parameter or field at fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// More that the kind of problem has to say: the report of a refused commit, the records of a refused edit.
+    #[serde(flatten)]
+    #[schema(value_type = Object, additional_properties = true)]
+    more: Map<String, Value>,
     #[serde(skip)]
     retry_after_seconds: Option<u32>,
 }
@@ -49,6 +55,28 @@ pub struct FieldError {
     pub allowed: Vec<String>,
 }
 
+impl From<Fault> for FieldError {
+    fn from(Fault { field, message, allowed }: Fault) -> Self {
+        Self { field, message, allowed }
+    }
+}
+
+/// A record that an edit left alone, and why.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedAnswer {
+    /// The record.
+    pub pfa_id: String,
+    /// Every field at fault.
+    pub errors: Vec<FieldError>,
+}
+
+impl From<&RefusedEdit> for RefusedAnswer {
+    fn from(refused: &RefusedEdit) -> Self {
+        Self { pfa_id: refused.pfa_id.clone(), errors: refused.faults.iter().cloned().map(FieldError::from).collect() }
+    }
+}
+
 impl Problem {
     fn new(status: StatusCode, code: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
         Self {
@@ -59,6 +87,7 @@ impl Problem {
             detail: detail.into(),
             request_id: None,
             errors: Vec::new(),
+            more: Map::new(),
             retry_after_seconds: None,
         }
     }
@@ -117,6 +146,28 @@ impl Problem {
         )
     }
 
+    /// 400: an edit that sets fields to what they may not be; nothing was saved.
+    #[must_use]
+    pub fn invalid_edit(faults: Vec<Fault>) -> Self {
+        let errors: Vec<FieldError> = faults.into_iter().map(FieldError::from).collect();
+        let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        let detail = format!("not acceptable: {}; nothing was saved", names.join(", "));
+        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "invalid_edit", "Invalid edit", detail) }
+    }
+
+    /// 409: something stands in the way.
+    #[must_use]
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, "Conflict", detail)
+    }
+
+    /// Adds what the kind of problem has to say beyond the common members.
+    #[must_use]
+    pub fn with(mut self, more: Map<String, Value>) -> Self {
+        self.more = more;
+        self
+    }
+
     fn unavailable(code: &'static str, detail: &str, retry_after_seconds: u32) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Service unavailable", detail);
         Self { retry_after_seconds: Some(retry_after_seconds), ..problem }
@@ -128,8 +179,31 @@ impl From<Error> for Problem {
         match &error {
             Error::OrganizationNotFound(_) => Self::not_found("organization_not_found", error.to_string()),
             Error::SessionNotFound => Self::not_found("session_not_found", error.to_string()),
-            Error::RefreshRunning => Self::new(StatusCode::CONFLICT, "refresh_running", "Conflict", error.to_string()),
-            Error::LoadRunning(_) => Self::new(StatusCode::CONFLICT, "load_running", "Conflict", error.to_string()),
+            Error::RecordNotFound(_) => Self::not_found("record_not_found", error.to_string()),
+            Error::DraftNotFound(_) => Self::not_found("draft_not_found", error.to_string()),
+            Error::ConflictNotFound => Self::not_found("conflict_not_found", error.to_string()),
+            Error::SessionCommitted => Self::conflict("session_committed", error.to_string()),
+            Error::NothingToUndo => Self::conflict("nothing_to_undo", error.to_string()),
+            Error::NothingToRedo => Self::conflict("nothing_to_redo", error.to_string()),
+            Error::RefreshRunning => Self::conflict("refresh_running", error.to_string()),
+            Error::LoadRunning(_) => Self::conflict("load_running", error.to_string()),
+            Error::InvalidEdit(faults) => Self::invalid_edit(faults.clone()),
+            Error::EditRefused { matched, refused } => {
+                let problem = Self::new(StatusCode::BAD_REQUEST, "edit_refused", "Invalid edit", error.to_string());
+                let refused: Vec<_> = refused.iter().map(RefusedAnswer::from).collect();
+                problem.with([("matched".to_owned(), json!(matched)), ("refused".to_owned(), json!(refused))].into_iter().collect())
+            }
+            Error::SelectionTooLarge(_) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "selection_too_large", "Selection too large", error.to_string())
+            }
+            Error::StaleRecord => Self::new(StatusCode::PRECONDITION_FAILED, "stale_record", "Precondition failed", error.to_string()),
+            Error::IdempotencyKeyReused => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", "Unprocessable request", error.to_string())
+            }
+            Error::Busy => {
+                tracing::warn!("a transaction was given up in favour of another");
+                Self::unavailable("busy", &error.to_string(), 1)
+            }
             Error::StatementTimeout => {
                 tracing::warn!("a statement was cancelled after its time-out");
                 Self::unavailable("statement_timeout", &error.to_string(), 1)

@@ -1,7 +1,10 @@
 //! All routes, declared once: the same list makes the router and the OpenAPI document.
 
 use crate::http::problem::{Problem, render_problems};
-use crate::http::{AppState, docs, health, kpis, operations, organizations, records, timeline};
+use crate::http::{
+    AppState, changes, commit, conflicts, docs, edits, health, history, kpis, operations, organizations, pending, records, sessions,
+    timeline,
+};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{HeaderValue, Method};
@@ -31,8 +34,21 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(organizations::list_organizations))
         .routes(routes!(records::list_records))
         .routes(routes!(records::get_record))
+        .routes(routes!(history::list_history))
         .routes(routes!(kpis::get_kpis))
         .routes(routes!(timeline::get_timeline))
+        .routes(routes!(sessions::open_session, sessions::list_sessions))
+        .routes(routes!(sessions::get_session, sessions::discard_session))
+        .routes(routes!(edits::edit_record, edits::drop_draft))
+        .routes(routes!(edits::edit_records))
+        .routes(routes!(edits::undo_step))
+        .routes(routes!(edits::redo_step))
+        .routes(routes!(changes::list_changes))
+        .routes(routes!(commit::commit_session))
+        .routes(routes!(conflicts::list_conflicts))
+        .routes(routes!(conflicts::resolve_conflict))
+        .routes(routes!(conflicts::resolve_conflicts))
+        .routes(routes!(pending::list_pending))
         .routes(routes!(operations::refresh_summaries, operations::list_refreshes))
         .routes(routes!(operations::analyze_queries))
 }

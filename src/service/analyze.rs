@@ -1,6 +1,6 @@
 //! Measuring the promised readings on the data at hand.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::service::PfaMirrorService;
 use rust_decimal::Decimal;
 
@@ -29,13 +29,7 @@ impl PfaMirrorService {
     /// # Errors
     /// When the organization does not exist or the database fails.
     pub async fn analyze_queries(&self, organization: &str, category: Option<&str>, source: Option<&str>) -> Result<Vec<Measurement>> {
-        let exists =
-            sqlx::query_scalar!(r#"select exists (select from organizations where organization_id = $1) as "exists!""#, organization)
-                .fetch_one(&self.pool)
-                .await?;
-        if !exists {
-            return Err(Error::OrganizationNotFound(organization.to_owned()));
-        }
+        self.check_organization(organization).await?;
         let measurements = sqlx::query_as!(
             Measurement,
             r#"

@@ -3,6 +3,7 @@
 
 use crate::error::Result;
 use crate::service::PfaMirrorService;
+use crate::service::publication::{Access, Sign, lock_organization, next_publication, note_amounts, rebuild_overlay};
 use uuid::{Uuid, uuid};
 
 /// The caller that owns the demo's sandboxes: the default without a header.
@@ -20,6 +21,9 @@ impl PfaMirrorService {
     /// When the database fails.
     pub async fn save_demo_sandboxes(&self) -> Result<bool> {
         let mut transaction = self.pool.begin().await?;
+        for organization in ["HOLNG", "RIO"] {
+            lock_organization(&mut transaction, organization, Access::Exclusive).await?;
+        }
         let written = sqlx::query!(
             r#"
             insert into pfa_session (organization_id, id, user_id, name, status, last_edited_at, closed_at)
@@ -85,12 +89,16 @@ impl PfaMirrorService {
         )
         .execute(&mut *transaction)
         .await?;
-        sqlx::query!("select pfa_rebuild_overlay(organization_id) from organizations where organization_id in ('HOLNG', 'RIO')")
-            .fetch_all(&mut *transaction)
-            .await?;
-        sqlx::query!("update organizations set change_number = change_number + 1 where organization_id in ('HOLNG', 'RIO')")
-            .execute(&mut *transaction)
-            .await?;
+        for organization in ["HOLNG", "RIO"] {
+            let records = sqlx::query_scalar!("select distinct mirror_id from pfa_modification where organization_id = $1", organization)
+                .fetch_all(&mut *transaction)
+                .await?;
+            let publication = next_publication(&mut transaction, organization).await?;
+            // What is read comes from the overlay, which does not know these modifications yet.
+            note_amounts(&mut transaction, organization, publication, Sign::Before, &records).await?;
+            rebuild_overlay(&mut transaction, organization, &records, None).await?;
+            note_amounts(&mut transaction, organization, publication, Sign::After, &records).await?;
+        }
         transaction.commit().await?;
         Ok(true)
     }

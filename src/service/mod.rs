@@ -3,18 +3,27 @@
 //! the migrations; nothing here knows HTTP.
 
 pub mod analyze;
+pub mod changes;
+pub mod commit;
+pub mod conflicts;
 pub mod demo;
+pub mod edits;
+pub mod history;
 pub mod ingest;
 pub mod kpis;
 pub mod organizations;
+pub mod pending;
+mod publication;
 pub mod readiness;
 pub mod records;
 pub mod refresh;
+pub mod sessions;
 pub mod sync_log;
 pub mod timeline;
 
 use crate::db::pool::summaries_beside;
 use sqlx::PgPool;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 /// The service: cheap to clone, safe to share.
@@ -23,6 +32,8 @@ pub struct PfaMirrorService {
     pool: PgPool,
     /// For the published KPIs and timelines.
     summaries: PgPool,
+    /// Work that a request has started and nobody waits for.
+    background: TaskTracker,
 }
 
 impl PfaMirrorService {
@@ -31,11 +42,13 @@ impl PfaMirrorService {
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         let summaries = summaries_beside(&pool);
-        Self { pool, summaries }
+        Self { pool, summaries, background: TaskTracker::new() }
     }
 
-    /// Closes the connections of the service.
+    /// Waits for background work, then closes the connections of the service.
     pub async fn close(&self) {
+        self.background.close();
+        self.background.wait().await;
         self.summaries.close().await;
         self.pool.close().await;
     }

@@ -1,6 +1,6 @@
 //! Organizations and what an overview says of them.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::service::PfaMirrorService;
 use chrono::{DateTime, Utc};
 
@@ -48,6 +48,14 @@ impl PfaMirrorService {
         .fetch_all(&self.pool)
         .await?;
         Ok(organizations)
+    }
+
+    /// Makes sure that an organization is there.
+    pub(super) async fn check_organization(&self, code: &str) -> Result<()> {
+        let exists = sqlx::query_scalar!(r#"select exists (select from organizations where organization_id = $1) as "exists!""#, code)
+            .fetch_one(&self.pool)
+            .await?;
+        if exists { Ok(()) } else { Err(Error::OrganizationNotFound(code.to_owned())) }
     }
 
     /// Whether the mirror has any record of an organization.

@@ -40,6 +40,18 @@ impl PfaMirrorService {
         }
     }
 
+    /// Refreshes in the background, after something large was published; the schedule would do it later.
+    pub fn refresh_soon(&self, reason: &'static str) {
+        let service = self.clone();
+        self.background.spawn(async move {
+            match service.refresh_views(reason).await {
+                Ok(run) => tracing::info!(reason, duration_ms = %run.duration_ms, "summaries refreshed"),
+                Err(Error::RefreshRunning) => {}
+                Err(error) => tracing::warn!(reason, error = in_one_line(&error), "the refresh of the summaries failed"),
+            }
+        });
+    }
+
     async fn try_refresh(&self, reason: &str) -> Result<RefreshRun> {
         let mut transaction = self.pool.begin().await?;
         // A refresh may take longer than a reader would wait.

@@ -118,7 +118,8 @@ pub(super) fn read_page_query(organization: String, caller: Caller, mut paramete
     Ok(query)
 }
 
-fn read_filter(parameters: &mut Parameters) -> Filter {
+/// Reads the filter alone.
+pub(in crate::http) fn read_filter(parameters: &mut Parameters) -> Filter {
     let mut filter = Filter::default();
     for field in [Field::Category, Field::Class, Field::Source, Field::Dor, Field::AreaSilo, Field::Manufacturer, Field::Model] {
         let words = match field.kind() {

@@ -3,7 +3,9 @@
 mod grid;
 
 pub use grid::GridParameters;
+pub(super) use grid::read_filter;
 
+use crate::error::Error;
 use crate::http::AppState;
 use crate::http::etag::tagged_json;
 use crate::http::extract::{Caller, Path};
@@ -126,7 +128,7 @@ pub(in crate::http) async fn get_record(
     let reader = read_reader(organization, caller, &mut parameters);
     parameters.finish()?;
     let record = state.service.find_record(&reader, &pfa_id).await?;
-    let record = record.ok_or_else(|| Problem::not_found("record_not_found", format!("record {pfa_id:?} does not exist")))?;
+    let record = record.ok_or(Error::RecordNotFound(pfa_id))?;
     Ok(tagged_json(&headers, record))
 }
 

@@ -8,8 +8,9 @@ mod first_load;
 use crate::domain::record::Record;
 use crate::error::{Error, Result};
 use crate::service::PfaMirrorService;
+use crate::service::publication::{Access, Publication, Sign, lock_organization, next_publication, note_amounts, rebuild_overlay};
 use first_load::SetAsideIndex;
-use sqlx::{Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 use std::ops::AddAssign;
 use uuid::Uuid;
 
@@ -116,41 +117,26 @@ impl Load {
         Ok(())
     }
 
-    /// Applies what was staged since the last apply to one organization's mirror.
+    /// Applies what was staged since the last apply to one organization's mirror. Committed changes
+    /// whose fields PEMS changed to something else become conflicts.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn apply(&mut self, batch: &Batch) -> Result<Applied> {
-        let connection = &mut *self.transaction;
-        // The row lock makes loads and commits of one organization queue; new sessions and drafts go on.
-        let change_number: i64 =
-            sqlx::query_scalar("select change_number + 1 from organizations where organization_id = $1 for no key update")
-                .bind(&batch.organization)
-                .fetch_one(&mut *connection)
-                .await?;
+        let (connection, organization) = (&mut *self.transaction, &batch.organization);
+        // Loads and commits of one organization queue, and no sandbox is edited meanwhile.
+        lock_organization(connection, organization, Access::Exclusive).await?;
         if self.staged > 10_000 {
             sqlx::query("analyze pfa_staging").execute(&mut *connection).await?;
         }
-        let changed: Vec<Uuid> = sqlx::query_scalar(UPDATE_CHANGED)
-            .bind(&batch.organization)
-            .bind(batch.id)
-            .bind(change_number)
-            .bind(&batch.loaded_by)
-            .fetch_all(&mut *connection)
-            .await?;
-        let inserted = sqlx::query(INSERT_NEW).bind(&batch.organization).bind(batch.id).execute(&mut *connection).await?.rows_affected();
+        let changed: Vec<Uuid> = sqlx::query_scalar(FIND_CHANGED).bind(organization).fetch_one(&mut *connection).await?;
+        let mut publication = None;
         if !changed.is_empty() {
-            sqlx::query("select pfa_rebuild_overlay($1, $2)").bind(&batch.organization).bind(&changed).execute(&mut *connection).await?;
+            publication = Some(update_changed(connection, batch, &changed).await?);
         }
-        let updated = changed.len() as u64;
-        if inserted + updated > 0 {
-            sqlx::query("update organizations set change_number = $2 where organization_id = $1")
-                .bind(&batch.organization)
-                .bind(change_number)
-                .execute(&mut *connection)
-                .await?;
-        }
+        let inserted = insert_new(connection, batch, publication).await?;
         sqlx::query("truncate pfa_staging").execute(&mut *connection).await?;
+        let updated = changed.len() as u64;
         let applied = Applied { inserted, updated, unchanged: self.staged - inserted - updated };
         self.staged = 0;
         Ok(applied)
@@ -170,27 +156,77 @@ impl Load {
     }
 }
 
-/// Changed records only; `<>` on JSONB compares by meaning, so 1.0 and 1 are the same.
+/// Writes what changed, with all that follows from it: the history, conflicts, the overlay, the summaries.
+async fn update_changed(connection: &mut PgConnection, batch: &Batch, changed: &[Uuid]) -> Result<Publication> {
+    let organization = &batch.organization;
+    let publication = next_publication(connection, organization).await?;
+    note_amounts(connection, organization, publication, Sign::Before, changed).await?;
+    sqlx::query(UPDATE_CHANGED)
+        .bind(organization)
+        .bind(batch.id)
+        .bind(publication.number)
+        .bind(&batch.loaded_by)
+        .bind(publication.at)
+        .bind(changed)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("select pfa_recheck_published($1, $2)").bind(organization).bind(changed).execute(&mut *connection).await?;
+    rebuild_overlay(connection, organization, changed, None).await?;
+    note_amounts(connection, organization, publication, Sign::After, changed).await?;
+    Ok(publication)
+}
+
+/// Inserts new records and returns their number.
+async fn insert_new(connection: &mut PgConnection, batch: &Batch, publication: Option<Publication>) -> Result<u64> {
+    let organization = &batch.organization;
+    let is_first: bool = sqlx::query_scalar("select not exists (select from pfa_mirror where organization_id = $1)")
+        .bind(organization)
+        .fetch_one(&mut *connection)
+        .await?;
+    if is_first {
+        // The view has nothing of an organization without records, so there is nothing to note beside it.
+        let inserted = sqlx::query(INSERT_NEW).bind(organization).bind(batch.id).execute(&mut *connection).await?.rows_affected();
+        if inserted > 0 {
+            next_publication(connection, organization).await?;
+        }
+        return Ok(inserted);
+    }
+    let records: Vec<Uuid> = sqlx::query_scalar(INSERT_NEW_TELLING).bind(organization).bind(batch.id).fetch_one(&mut *connection).await?;
+    if !records.is_empty() {
+        let publication = match publication {
+            Some(publication) => publication,
+            None => next_publication(connection, organization).await?,
+        };
+        note_amounts(connection, organization, publication, Sign::After, &records).await?;
+    }
+    Ok(records.len() as u64)
+}
+
+/// Records whose data is another one; `<>` on JSONB compares by meaning, so 1.0 and 1 are the same.
+const FIND_CHANGED: &str = "
+    select coalesce(array_agg(m.id), '{}')
+      from pfa_staging s
+      join pfa_mirror m on m.organization_id = $1 and m.pfa_id = s.data->>'pfaId'
+     where m.data <> s.data";
+
 const UPDATE_CHANGED: &str = "
     with changed as (
         select m.id, m.data as before, s.data as after
           from pfa_staging s
           join pfa_mirror m on m.organization_id = $1 and m.pfa_id = s.data->>'pfaId'
-         where m.data <> s.data
+         where m.id = any ($6)
     ), updated as (
         update pfa_mirror m
            set data = c.after, version = m.version + 1, last_synced_at = now(), sync_batch_id = $2
           from changed c
          where m.organization_id = $1 and m.id = c.id
         returning m.id, m.version, c.before, c.after
-    ), history as (
-        insert into pfa_mirror_history
-               (organization_id, mirror_id, version, change_number, changed_by, source, source_id, before, after)
-        select $1, u.id, u.version, $3, $4, 'import', $2, pfa_pick(u.before, k.keys), pfa_pick(u.after, k.keys)
-          from updated u
-         cross join lateral (select pfa_changed_keys(u.before, u.after) as keys) k
     )
-    select id from updated";
+    insert into pfa_mirror_history
+           (organization_id, mirror_id, version, change_number, changed_at, changed_by, source, source_id, before, after)
+    select $1, u.id, u.version, $3, $5, $4, 'import', $2, pfa_pick(u.before, k.keys), pfa_pick(u.after, k.keys)
+      from updated u
+     cross join lateral (select pfa_changed_keys(u.before, u.after) as keys) k";
 
 const INSERT_NEW: &str = "
     insert into pfa_mirror (organization_id, data, sync_batch_id)
@@ -199,6 +235,19 @@ const INSERT_NEW: &str = "
      where not exists (
                select from pfa_mirror m
                 where m.organization_id = $1 and m.pfa_id = s.data->>'pfaId')";
+
+/// The same, telling which.
+const INSERT_NEW_TELLING: &str = "
+    with inserted as (
+        insert into pfa_mirror (organization_id, data, sync_batch_id)
+        select $1, s.data, $2
+          from pfa_staging s
+         where not exists (
+                   select from pfa_mirror m
+                    where m.organization_id = $1 and m.pfa_id = s.data->>'pfaId')
+        returning id
+    )
+    select coalesce(array_agg(id), '{}') from inserted";
 
 /// One line of COPY's text format: compact JSON holds no raw tab or line end, so only its
 /// backslashes need care.

@@ -10,7 +10,7 @@ use crate::domain::filter::Filter;
 use crate::domain::sort::Sort;
 use crate::error::{Error, Result, refusal};
 use crate::service::{PfaMirrorService, Reader};
-use sqlx::Row;
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 /// How the number of matching records is told.
@@ -116,24 +116,35 @@ impl PfaMirrorService {
     /// # Errors
     /// When the organization or session is not there, or the database fails.
     pub async fn find_record(&self, reader: &Reader, pfa_id: &str) -> Result<Option<String>> {
-        let found = sqlx::query!(
-            r#"
-            select pfa_refusal($1, $2, $3) as refusal,
-                   (select concat(r.data, e'\x1e', pfa_meta(r.id, r.version, r.sync_state, r.modified_fields, r.modified_by, r.modified_at))
-                      from pfa_merged($1, $2) r
-                     -- The natural key never changes, so the mirror's index finds the row for every reader.
-                     where r.id = (select id from pfa_mirror where organization_id = $1 and pfa_id = $4)) as record
-            "#,
-            reader.organization,
-            reader.session,
-            reader.user,
-            pfa_id,
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        refusal(found.refusal.as_deref(), &reader.organization)?;
-        Ok(found.record.map(|record| splice_meta(&record)).map(|array| array[1..array.len() - 1].to_owned()))
+        let mut connection = self.pool.acquire().await?;
+        read_record(&mut connection, reader, pfa_id).await
     }
+}
+
+/// One merged record, as [`PfaMirrorService::find_record`] has it, within a transaction of the caller.
+pub(super) async fn read_record(connection: &mut PgConnection, reader: &Reader, pfa_id: &str) -> Result<Option<String>> {
+    let found = sqlx::query!(
+        r#"
+        select pfa_refusal($1, $2, $3) as refusal,
+               (select concat(r.data, e'\x1e', pfa_meta(r.id, r.version, r.sync_state, r.modified_fields, r.modified_by, r.modified_at))
+                  from pfa_merged($1, $2) r
+                 -- The natural key never changes, so the mirror's index finds the row for every reader.
+                 where r.id = (select id from pfa_mirror where organization_id = $1 and pfa_id = $4)) as record
+        "#,
+        reader.organization,
+        reader.session,
+        reader.user,
+        pfa_id,
+    )
+    .fetch_one(connection)
+    .await?;
+    refusal(found.refusal.as_deref(), &reader.organization)?;
+    Ok(found.record.map(|record| splice_meta(&record)).map(|array| array[1..array.len() - 1].to_owned()))
+}
+
+/// Ids of the records that a filter matches for a reader, at most so many.
+pub(super) async fn matching_records(connection: &mut PgConnection, reader: &Reader, filter: &Filter, most: usize) -> Result<Vec<Uuid>> {
+    Ok(statement::matching(reader, filter, most).build_query_scalar().fetch_all(connection).await?)
 }
 
 fn next_cursor(query: &PageQuery, mut last: Vec<Option<String>>) -> Result<Cursor> {

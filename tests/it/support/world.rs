@@ -62,12 +62,14 @@ impl TestApp {
             .await
             .unwrap();
         }
-        sqlx::query("select pfa_rebuild_overlay($1)").bind(organization).execute(&mut *transaction).await.unwrap();
-        sqlx::query("update organizations set change_number = change_number + 1 where organization_id = $1")
-            .bind(organization)
-            .execute(&mut *transaction)
-            .await
-            .unwrap();
+        for statement in [
+            "update organizations set change_number = change_number + 1 where organization_id = $1",
+            "select pfa_note_amounts($1, change_number, -1, array(select id from pfa_mirror where organization_id = $1)) from organizations where organization_id = $1",
+            "select pfa_rebuild_overlay($1)",
+            "select pfa_note_amounts($1, change_number, 1, array(select id from pfa_mirror where organization_id = $1)) from organizations where organization_id = $1",
+        ] {
+            sqlx::query(statement).bind(organization).execute(&mut *transaction).await.unwrap();
+        }
         transaction.commit().await.unwrap();
     }
 }
