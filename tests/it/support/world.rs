@@ -46,9 +46,11 @@ impl TestApp {
             let at = moment(m.order);
             sqlx::query(
                 "insert into pfa_modification
-                        (organization_id, session_id, mirror_id, user_id, sync_state, conflict_stage, delta, committed_at, synced_at, updated_at)
-                 values ($1, $2, $3, $4, $5, $8, $6,
-                         case when $5 <> 'draft' and $8 is distinct from 'commit' then $7 end, case when $5 = 'synced' then $7 end, $7)",
+                        (organization_id, session_id, mirror_id, user_id, sync_state, conflict_stage, delta, base, base_version,
+                         committed_at, synced_at, updated_at)
+                 select $1, $2, $3, $4, $5, $8, $6, pfa_pick(data, pfa_keys($6)), version,
+                        case when $5 <> 'draft' and $8 is distinct from 'commit' then $7 end, case when $5 = 'synced' then $7 end, $7
+                   from pfa_mirror where organization_id = $1 and id = $3",
             )
             .bind(organization)
             .bind(m.session)
