@@ -12,20 +12,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
 
+mod support;
+
 use axum::Router;
 use axum::routing::get;
-use metrics_exporter_prometheus::PrometheusBuilder;
-use pfa_vanguard::db::embedded::{Durability, EmbeddedOptions, EmbeddedServer};
 use pfa_vanguard::db::{migrate, pool};
-use pfa_vanguard::http::{AppState, router};
 use pfa_vanguard::service::PfaMirrorService;
 use secrecy::ExposeSecret as _;
 use sqlx::{ConnectOptions as _, PgConnection, PgPool, Row as _};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+use support::{Client, api, fill, quantile, setting, start, time};
 use uuid::Uuid;
 
 /// The sandbox that reads: 100 drafts in HOLNG.
@@ -48,38 +45,6 @@ async fn main() {
     let bare = options.connect().await.unwrap();
     measure(pool, bare, rounds).await;
     server.stop().await.unwrap();
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
-}
-
-fn start(dir: &Path) -> impl Future<Output = EmbeddedServer> {
-    let options = EmbeddedOptions {
-        data_dir: dir.to_owned(),
-        database: "pfa_vanguard".into(),
-        durability: Durability::Durable,
-        settings: Vec::new(),
-    };
-    async { EmbeddedServer::start(options, |step| println!("{step}")).await.unwrap() }
-}
-
-/// Generates the records with the product's own command, unless an earlier run did.
-fn fill(dir: &PathBuf, records: u64) {
-    let mark = dir.join("filled");
-    if mark.exists() {
-        return;
-    }
-    let binary = env!("CARGO_BIN_EXE_pfa-vanguard");
-    let records = records.to_string();
-    let status = Command::new(binary)
-        .args(["generate", "--records", &records, "--orgs", "12", "--seed", "42", "--data-dir"])
-        .arg(dir)
-        .env_remove("DATABASE_URL")
-        .status()
-        .unwrap();
-    assert!(status.success());
-    std::fs::write(mark, records).unwrap();
 }
 
 /// 10,000 modifications in 100 sandboxes over all organizations: four in five are drafts, the others committed.
@@ -131,11 +96,7 @@ async fn measure(pool: PgPool, mut bare: PgConnection, rounds: usize) {
         "{organization}/records?category={CATEGORY}&source=Rental&forecastStartFrom={FROM}&forecastEndTo={TO}&limit=1000&session={SESSION}"
     );
     let (kpis, timeline) = (format!("{organization}/kpis?groupBy=category"), format!("{organization}/timeline"));
-    let api = {
-        let metrics = PrometheusBuilder::new().build_recorder().handle();
-        router::router(AppState { service: PfaMirrorService::new(pool), metrics })
-    };
-    let mut ours = Client::of(api).await;
+    let mut ours = Client::of(api(pool)).await;
     let bodies = [ours.get(&grid).await, ours.get(&kpis).await, ours.get(&timeline).await];
     println!("answers: grid {} bytes, kpis {} bytes, timeline {} bytes", bodies[0].len(), bodies[1].len(), bodies[2].len());
     let [_, kpi_body, timeline_body] = bodies;
@@ -176,52 +137,7 @@ async fn bare_rows(connection: &mut PgConnection, statement: &'static str) -> us
     rows.iter().map(|row| row.try_get_raw(0).map_or(0, |_| 1)).sum()
 }
 
-async fn time<T>(times: &mut Vec<Duration>, work: impl Future<Output = T>) {
-    let started = Instant::now();
-    std::hint::black_box(work.await);
-    times.push(started.elapsed());
-}
-
 fn report(name: &str, mut ours: Vec<Duration>, mut floor: Vec<Duration>) {
-    ours.sort();
-    floor.sort();
-    let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
-    let (median, tail) = (ours.len() / 2, ours.len() * 99 / 100);
-    let (p50, p99, floor) = (ms(ours[median]), ms(ours[tail]), ms(floor[median]));
+    let (p50, p99, floor) = (quantile(&mut ours, 0.5), quantile(&mut ours, 0.99), quantile(&mut floor, 0.5));
     println!("| {name} | {p50:.2} ms | {p99:.2} ms | {floor:.2} ms | {:.2} | 2.00 |", p50 / floor);
-}
-
-/// One keep-alive connection, just enough HTTP for answers with a length.
-struct Client {
-    stream: TcpStream,
-}
-
-impl Client {
-    /// Serves a router on loopback and connects to it.
-    async fn of(router: Router) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream }
-    }
-
-    async fn get(&mut self, path: &str) -> String {
-        self.stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
-        let mut bytes = Vec::with_capacity(1 << 20);
-        let end = loop {
-            self.stream.read_buf(&mut bytes).await.unwrap();
-            if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-                break at + 4;
-            }
-        };
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
-        assert!(head.starts_with("http/1.1 200"), "{path}: {head}");
-        let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
-        while bytes.len() < end + length {
-            self.stream.read_buf(&mut bytes).await.unwrap();
-        }
-        String::from_utf8(bytes.split_off(end)).unwrap()
-    }
 }

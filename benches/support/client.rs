@@ -1,0 +1,66 @@
+//! One keep-alive connection to a router on loopback, just enough HTTP for answers with a length.
+
+use axum::Router;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The connection.
+pub struct Client {
+    stream: TcpStream,
+}
+
+/// An answer.
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+impl Client {
+    /// Serves a router on loopback and connects to it.
+    pub async fn of(router: Router) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream }
+    }
+
+    /// The body of a GET that succeeds.
+    pub async fn get(&mut self, path: &str) -> String {
+        self.send("GET", path, "").await.of_success(path)
+    }
+
+    /// The body of a POST that succeeds.
+    pub async fn post(&mut self, path: &str, body: &str) -> String {
+        self.send("POST", path, body).await.of_success(path)
+    }
+
+    /// Any request; a body is JSON.
+    pub async fn send(&mut self, method: &str, path: &str, body: &str) -> Answer {
+        let content = if body.is_empty() { String::new() } else { "content-type: application/json\r\n".to_owned() };
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{content}content-length: {}\r\n\r\n{body}", body.len());
+        self.stream.write_all(head.as_bytes()).await.unwrap();
+        let mut bytes = Vec::with_capacity(1 << 20);
+        let end = loop {
+            assert_ne!(self.stream.read_buf(&mut bytes).await.unwrap(), 0, "{path}: the connection was closed");
+            if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+        };
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
+        let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+        while bytes.len() < end + length {
+            self.stream.read_buf(&mut bytes).await.unwrap();
+        }
+        Answer { status, body: String::from_utf8(bytes.split_off(end)).unwrap() }
+    }
+}
+
+impl Answer {
+    fn of_success(self, path: &str) -> String {
+        assert!((200..300).contains(&self.status), "{path}: {} {}", self.status, self.body);
+        self.body
+    }
+}
