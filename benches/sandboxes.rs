@@ -9,6 +9,7 @@
 mod support;
 
 use pfa_vanguard::db::{migrate, pool};
+use pfa_vanguard::error::Error;
 use pfa_vanguard::service::PfaMirrorService;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -54,7 +55,12 @@ async fn forget(pool: &PgPool) {
     for table in ["pfa_mirror", "pfa_overlay", "pfa_modification"] {
         sqlx::query(sqlx::AssertSqlSafe(format!("vacuum (analyze) {table}"))).execute(pool).await.unwrap();
     }
-    PfaMirrorService::new(pool.clone()).refresh_views("manual").await.unwrap();
+    // A large commit has the summaries refreshed in the background.
+    let service = PfaMirrorService::new(pool.clone());
+    while let Err(error) = service.refresh_views("manual").await {
+        assert!(matches!(error, Error::RefreshRunning), "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 struct Bench {

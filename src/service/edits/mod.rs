@@ -119,7 +119,7 @@ async fn write_drafts(
             select m.id, m.pfa_id, m.version,
                    coalesce(p.data, m.data)         as published,
                    coalesce(s.data, p.data, m.data) as seen,
-                   d.delta, d.base, d.base_version, d.base_change, d.change_reason
+                   d.id as modification_id, d.delta, d.base, d.base_version, d.base_change, d.change_reason
               from pfa_mirror m
              -- The offsets make each of these a probe of its key for each record, whatever the statistics
              -- say of rows that were written a moment ago.
@@ -158,9 +158,7 @@ async fn write_drafts(
             delete from pfa_modification d
              using changed c
              where d.organization_id = $1
-               and d.mirror_id = c.id
-               and d.session_id = $2
-               and (d.sync_state = 'draft' or d.conflict_stage = 'commit')
+               and d.id = c.modification_id
                and c.new_delta = '{}'
         ), written as (
             insert into pfa_modification as d
