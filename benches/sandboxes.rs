@@ -34,7 +34,10 @@ async fn main() {
     forget(&pool).await;
 
     let (organization, count): (String, i64) =
-        sqlx::query_as("select organization_id, count(*) from pfa_mirror group by 1 order by 2 desc limit 1").fetch_one(&pool).await.unwrap();
+        sqlx::query_as("select organization_id, count(*) from pfa_mirror group by 1 order by 2 desc limit 1")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
     println!("{records} records, {count} of them in {organization}\n");
     let mut bench = Bench { client: Client::of(api(pool.clone())).await, base: format!("/api/v1/orgs/{organization}"), pool, organization };
     bench.measure_writes(rounds).await;
@@ -149,7 +152,9 @@ impl Bench {
         let (few, many) = (self.open().await, self.open().await);
         self.shift(&few, &drafts[..10], false).await;
         self.shift(&many, &drafts, false).await;
-        println!("\n| reading | 10 drafts | 20,000 drafts, just written | ratio | 20,000 drafts, counted | ratio | at most |\n|---|---|---|---|---|---|---|");
+        println!(
+            "\n| reading | 10 drafts | 20,000 drafts, just written | ratio | 20,000 drafts, counted | ratio | at most |\n|---|---|---|---|---|---|---|"
+        );
         let grid = "records?category=Lifting&source=Rental&forecastStartFrom=2023-06-01&forecastEndTo=2028-12-31&limit=1000";
         let readings = [
             ("grid page, 1,000 rows of a category and source in a range", grid, "2.0"),

@@ -4,7 +4,7 @@ use crate::config::Settings;
 use crate::db::{Database, OpenError, migrate};
 use crate::error::Error;
 use crate::http::{AppState, router, server};
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, Schedule};
 use crate::service::PfaMirrorService;
 use crate::shutdown::{GRACE_PERIOD, Shutdown};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -118,7 +118,7 @@ impl App {
         let metrics = PrometheusBuilder::new().install_recorder()?;
         shutdown.tasks.spawn(keep_metrics_small(metrics.clone(), shutdown.token.clone()));
         let router = router::router(AppState { service: self.service.clone(), metrics });
-        let jobs = Jobs::start(self.service.clone(), &settings.refresh_cron, shutdown).await?;
+        let jobs = Jobs::start(self.service.clone(), schedule_of(settings), shutdown).await?;
         tracing::info!(address = %listener.local_addr()?, "serving");
         on_ready();
         let outcome = tokio::select! {
@@ -143,6 +143,14 @@ impl App {
             tracing::warn!("some statements did not end and are left behind");
         }
         self.database.close().await;
+    }
+}
+
+fn schedule_of(settings: &Settings) -> Schedule {
+    Schedule {
+        refresh_cron: settings.refresh_cron.clone(),
+        idle_session_days: settings.idle_session_days,
+        discards_idle_sessions: settings.discard_idle_sessions,
     }
 }
 

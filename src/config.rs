@@ -1,7 +1,7 @@
 //! Settings: one struct, every field with a flag and an environment name. The environment is read
 //! nowhere else.
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -45,6 +45,14 @@ pub struct Settings {
     /// When to refresh the summaries: a cron expression with seconds.
     #[arg(long, env = "PFA_REFRESH_CRON", value_name = "CRON", default_value = "0 */15 * * * *", global = true, value_parser = cron_expression)]
     pub refresh_cron: String,
+
+    /// Days without an edit after which an open sandbox is reported as idle.
+    #[arg(long, env = "PFA_IDLE_SESSION_DAYS", value_name = "DAYS", default_value = "30", global = true, value_parser = number_within::<1, 36_500>)]
+    pub idle_session_days: u32,
+
+    /// Discard idle sandboxes, with their drafts. Otherwise they are only reported.
+    #[arg(long, env = "PFA_DISCARD_IDLE_SESSIONS", value_name = "BOOL", default_value = "false", action = ArgAction::Set, global = true)]
+    pub discard_idle_sessions: bool,
 
     /// Who may call. `off` trusts the header X-User-Id and is accepted on a loopback address only.
     #[arg(long, env = "PFA_AUTH", value_name = "MODE", default_value = "off", global = true)]

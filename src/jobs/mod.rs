@@ -1,8 +1,10 @@
 //! When things run by themselves. A job takes no input, runs once at a time, reports, and is a
 //! plain async function that tests call.
 
+mod idle_sessions;
 mod refresh;
 
+pub use idle_sessions::run_idle_sessions;
 pub use refresh::run_refresh;
 
 use crate::service::PfaMirrorService;
@@ -16,32 +18,39 @@ pub struct Jobs {
     scheduler: JobScheduler,
 }
 
+/// When idle sandboxes are looked for.
+const IDLE_SESSIONS_CRON: &str = "0 7 * * * *";
+
+/// What runs when.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// When the summaries are refreshed, as a cron expression.
+    pub refresh_cron: String,
+    /// Days without an edit after which a sandbox is idle.
+    pub idle_session_days: u32,
+    /// Whether idle sandboxes are discarded.
+    pub discards_idle_sessions: bool,
+}
+
 impl Jobs {
-    /// Schedules the refresh of the summaries.
+    /// Schedules the refresh of the summaries and the look for idle sandboxes.
     ///
     /// # Errors
     /// When the scheduler cannot take the expression.
-    pub async fn start(service: PfaMirrorService, refresh_cron: &str, shutdown: &Shutdown) -> Result<Self, JobSchedulerError> {
+    pub async fn start(service: PfaMirrorService, schedule: Schedule, shutdown: &Shutdown) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
-        // The scheduler starts a job again while it is running, and does not wait for running ones
-        // at its end; so the guard and the task tracker are ours.
-        let running = Arc::new(Mutex::new(()));
-        let tasks = shutdown.tasks.clone();
-        let job = Job::new_async(refresh_cron, move |_, _| {
-            let (service, tasks) = (service.clone(), tasks.clone());
-            let turn = Arc::clone(&running).try_lock_owned();
-            Box::pin(async move {
-                let Ok(turn) = turn else {
-                    tracing::warn!("the refresh before this one is still running");
-                    return;
-                };
-                tasks.spawn(async move {
-                    run_refresh(&service).await;
-                    drop(turn);
-                });
-            })
+        let refreshing = service.clone();
+        let refresh = repeat(&schedule.refresh_cron, "refresh", shutdown, move || {
+            let service = refreshing.clone();
+            async move { run_refresh(&service).await }
         })?;
-        scheduler.add(job).await?;
+        let idle = repeat(IDLE_SESSIONS_CRON, "idle sessions", shutdown, move || {
+            let service = service.clone();
+            async move { run_idle_sessions(&service, schedule.idle_session_days, schedule.discards_idle_sessions).await }
+        })?;
+        for job in [refresh, idle] {
+            scheduler.add(job).await?;
+        }
         scheduler.start().await?;
         Ok(Self { scheduler })
     }
@@ -52,6 +61,31 @@ impl Jobs {
             tracing::warn!(%error, "the scheduler did not stop cleanly");
         }
     }
+}
+
+/// A job that never runs beside itself and is waited for at the end: the scheduler starts a job again
+/// while it is running, and does not wait for running ones.
+fn repeat<F, W>(cron: &str, name: &'static str, shutdown: &Shutdown, work: F) -> Result<Job, JobSchedulerError>
+where
+    F: Fn() -> W + Send + Sync + 'static,
+    W: Future<Output = ()> + Send + 'static,
+{
+    let running = Arc::new(Mutex::new(()));
+    let tasks = shutdown.tasks.clone();
+    Job::new_async(cron, move |_, _| {
+        let (tasks, work) = (tasks.clone(), work());
+        let turn = Arc::clone(&running).try_lock_owned();
+        Box::pin(async move {
+            let Ok(turn) = turn else {
+                tracing::warn!(job = name, "the run before this one is still going on");
+                return;
+            };
+            tasks.spawn(async move {
+                work.await;
+                drop(turn);
+            });
+        })
+    })
 }
 
 /// Whether a text is a cron expression that the scheduler takes: seconds first, six or seven fields.

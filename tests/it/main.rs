@@ -12,6 +12,7 @@ mod cursors;
 mod demo;
 mod embedded;
 mod golden;
+mod idle_sessions;
 mod import;
 mod layers;
 mod loading;

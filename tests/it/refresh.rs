@@ -2,7 +2,7 @@
 
 use crate::support::{TestApp, test_app};
 use pfa_vanguard::error::Error;
-use pfa_vanguard::jobs::{Jobs, check_cron, run_refresh};
+use pfa_vanguard::jobs::{Jobs, Schedule, check_cron, run_refresh};
 use pfa_vanguard::shutdown::Shutdown;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -64,7 +64,8 @@ async fn a_failing_refresh_is_logged_and_visible_and_the_next_one_heals() {
 async fn the_schedule_runs_the_refresh_and_stops() {
     let app = app().await;
     let shutdown = Shutdown::default();
-    let jobs = Jobs::start(app.service.clone(), "* * * * * *", &shutdown).await.unwrap();
+    let schedule = Schedule { refresh_cron: "* * * * * *".into(), idle_session_days: 30, discards_idle_sessions: false };
+    let jobs = Jobs::start(app.service.clone(), schedule, &shutdown).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while outcomes(&app).await.len() < 2 {
         assert!(Instant::now() < deadline, "the schedule runs every second");

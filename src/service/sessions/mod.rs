@@ -1,7 +1,9 @@
 //! Sandbox sessions: opening, listing, looking, discarding.
 
+mod idle;
 mod workspace;
 
+pub use idle::IdleSessions;
 pub(super) use workspace::Workspace;
 
 use crate::error::{Error, Result};
@@ -148,25 +150,6 @@ impl PfaMirrorService {
     /// # Errors
     /// When the session is not there or was committed, or the database fails.
     pub async fn discard_session(&self, sandbox: &Sandbox) -> Result<()> {
-        let mut workspace = Workspace::open(&self.pool, sandbox).await?;
-        let records = sqlx::query_scalar!(
-            "delete from pfa_modification
-              where organization_id = $1 and session_id = $2 and (sync_state = 'draft' or conflict_stage = 'commit')
-             returning mirror_id",
-            sandbox.organization,
-            sandbox.session,
-        )
-        .fetch_all(workspace.connection())
-        .await?;
-        workspace.forget_steps().await?;
-        sqlx::query!(
-            "update pfa_session set status = 'discarded', closed_at = now() where organization_id = $1 and id = $2",
-            sandbox.organization,
-            sandbox.session,
-        )
-        .execute(workspace.connection())
-        .await?;
-        workspace.settle(&records, false).await?;
-        workspace.finish().await
+        Workspace::open(&self.pool, sandbox).await?.discard().await
     }
 }

@@ -163,6 +163,29 @@ impl<'a> Workspace<'a> {
         Ok(())
     }
 
+    /// Discards the session with all its drafts and steps.
+    pub async fn discard(mut self) -> Result<()> {
+        let records = sqlx::query_scalar!(
+            "delete from pfa_modification
+              where organization_id = $1 and session_id = $2 and (sync_state = 'draft' or conflict_stage = 'commit')
+             returning mirror_id",
+            self.sandbox.organization,
+            self.sandbox.session,
+        )
+        .fetch_all(self.connection())
+        .await?;
+        self.forget_steps().await?;
+        self.settle(&records, false).await?;
+        sqlx::query!(
+            "update pfa_session set status = 'discarded', closed_at = now() where organization_id = $1 and id = $2",
+            self.sandbox.organization,
+            self.sandbox.session,
+        )
+        .execute(self.connection())
+        .await?;
+        self.finish().await
+    }
+
     /// Makes the changes last.
     pub async fn finish(self) -> Result<()> {
         self.transaction.commit().await?;
