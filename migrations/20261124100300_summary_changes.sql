@@ -158,3 +158,7 @@ begin atomic
 end;
 comment on function pfa_live_bounds(text, uuid) is
     'First and last dates of each layer as they are now, published or as a sandbox sees them, without reading the organization.';
+
+-- What was published before was not noted anywhere: the views begin with all of it.
+refresh materialized view pfa_kpi_summary;
+refresh materialized view pfa_timeline_bounds;

@@ -149,7 +149,7 @@ mod tests {
             ("dor", json!(1), "known words"),
             ("forecastStart", json!("2025-02-30"), "YYYY-MM-DD"),
             ("forecastStart", json!(""), "YYYY-MM-DD"),
-            ("actualEnd", json!(20250101), "YYYY-MM-DD"),
+            ("actualEnd", json!(20_250_101), "YYYY-MM-DD"),
             ("category", json!("x".repeat(201)), "too long"),
             ("category", json!(["x"]), "text"),
             ("contract", json!("a\u{0}b"), "NUL"),

@@ -1,7 +1,9 @@
 //! The schema: it builds from nothing, a second run changes nothing, and its rules hold.
 
+use crate::support::TestApp;
 use crate::support::server::TestDatabase;
 use pfa_vanguard::db::migrate::{MIGRATOR, count_pending, migrate};
+use serde_json::json;
 
 #[tokio::test]
 async fn an_empty_database_is_migrated_once() {
@@ -144,4 +146,43 @@ async fn a_session_has_one_draft_a_record_and_states_hold_together() {
     ] {
         assert_eq!(insert(more, values).await.as_deref(), Some(constraint));
     }
+}
+
+/// The version before sandboxes could be edited: drafts, a published change and views of the day before.
+#[tokio::test]
+async fn what_an_older_version_wrote_is_read_the_same_after_the_migration() {
+    let database = TestDatabase::empty().await;
+    MIGRATOR.run_to(20_261_122_100_700, &database.pool).await.unwrap();
+    sqlx::raw_sql(
+        r#"insert into organizations (organization_id, name) values ('A', 'A');
+           insert into pfa_mirror (organization_id, id, data)
+           select 'A', ('00000000-0000-0000-0000-00000000000' || n)::uuid,
+                  jsonb_build_object('pfaId', n::text, 'source', 'Rental', 'monthlyRate', 3044, 'forecastStart', '2025-01-01', 'forecastEnd', '2025-01-11')
+             from generate_series(1, 3) n;
+           select refresh_pfa_materialized_views('test');
+           insert into pfa_session (organization_id, id, user_id) values ('A', '00000000-0000-0000-0000-00000000000a', 'dev');
+           insert into pfa_modification (organization_id, session_id, mirror_id, user_id, sync_state, delta, base, committed_at)
+           values ('A', '00000000-0000-0000-0000-00000000000a', '00000000-0000-0000-0000-000000000001', 'dev', 'draft',
+                   '{"monthlyRate": 6088}', '{"monthlyRate": 3044}', null),
+                  ('A', '00000000-0000-0000-0000-00000000000a', '00000000-0000-0000-0000-000000000002', 'dev', 'committed',
+                   '{"isDiscontinued": true}', '{"isDiscontinued": null}', now());
+           select pfa_rebuild_overlay('A');
+           update organizations set change_number = change_number + 1;"#,
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    migrate(&database.pool).await.unwrap();
+
+    let app = TestApp::on(database);
+    let session = "00000000-0000-0000-0000-00000000000a";
+    let kpis = app.get("/api/v1/orgs/A/kpis").await.json();
+    assert_eq!((kpis["total"]["forecastCost"].to_string().as_str(), &kpis["total"]["recordCount"]), ("2000.00", &json!(2)), "{kpis}");
+    let what_if = app.get(&format!("/api/v1/orgs/A/kpis?session={session}")).await.json();
+    assert_eq!(what_if["total"]["forecastCost"].to_string(), "3000.00");
+    let sandbox = app.get(&format!("/api/v1/orgs/A/sessions/{session}")).await.json();
+    assert_eq!((&sandbox["draftCount"], &sandbox["undoDepth"]), (&json!(1), &json!(0)));
+    let commit = app.post(&format!("/api/v1/orgs/A/sessions/{session}/commit"), &json!({})).await.json();
+    assert_eq!((&commit["committed"], &commit["closed"]), (&json!(1), &json!(true)), "{commit}");
+    assert_eq!(app.get("/api/v1/orgs/A/kpis").await.json()["total"]["forecastCost"].to_string(), "3000.00");
 }

@@ -82,9 +82,9 @@ impl PfaMirrorService {
             after = find_amounts(workspace.connection(), sandbox, &records).await?;
         }
         if edit.is_preview {
-            workspace.abandon().await?
+            workspace.abandon().await?;
         } else {
-            workspace.finish().await?
+            workspace.finish().await?;
         }
         let Written { matched, changed, unchanged, refused } = written;
         Ok(EditOutcome { matched, changed: changed.len(), unchanged, refused, not_found, before, after })
