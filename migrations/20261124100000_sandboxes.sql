@@ -31,6 +31,10 @@ create index pfa_modification_conflicts on pfa_modification
     (organization_id, coalesce(conflicted_at, updated_at), id) where sync_state = 'conflict';
 comment on index pfa_modification_conflicts is 'Conflicts that wait for a decision, oldest first: GET /orgs/{org}/conflicts.';
 
+drop index pfa_modification_unfinished;
+create index pfa_modification_conflicts_of_session on pfa_modification (organization_id, session_id) where sync_state = 'conflict';
+comment on index pfa_modification_conflicts_of_session is 'Counts of conflicts: GET /orgs/{org}/sessions.';
+
 create index pfa_session_open on pfa_session (organization_id, coalesce(last_edited_at, created_at)) where status = 'open';
 comment on index pfa_session_open is 'Idle sandboxes: those whose last edit is long ago.';
 

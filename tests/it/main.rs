@@ -24,4 +24,5 @@ mod postgres_conf;
 mod problems;
 mod refresh;
 mod settings;
+mod statements;
 mod values;

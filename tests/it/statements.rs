@@ -1,0 +1,172 @@
+//! What the service sends to the database: so many statements a call, and the plans of its lists.
+
+use crate::support::{TestApp, test_app};
+use pfa_vanguard::domain::generate::Plan;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tracing::instrument::WithSubscriber as _;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+
+/// Counts the statements that the driver tells of.
+#[derive(Clone, Default)]
+struct StatementCounter(Arc<AtomicUsize>);
+
+impl<S: Subscriber> Layer<S> for StatementCounter {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "sqlx::query" {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+async fn count_statements<T>(call: impl Future<Output = T>) -> (T, usize) {
+    let counter = StatementCounter::default();
+    let answer = call.with_subscriber(tracing_subscriber::registry().with(counter.clone())).await;
+    (answer, counter.0.load(Ordering::Relaxed))
+}
+
+async fn demo_organization() -> TestApp {
+    let app = test_app().await;
+    let organization = Plan::demo().organizations.remove(0);
+    app.load(&organization.code, &organization.records().collect::<Vec<_>>()).await;
+    sqlx::query("analyze").execute(app.pool()).await.unwrap();
+    app
+}
+
+/// Two statements a thousand records would be twenty.
+#[tokio::test]
+async fn ten_thousand_records_are_edited_and_committed_by_a_handful_of_statements() {
+    let app = demo_organization().await;
+    let session = app.post("/api/v1/orgs/HOLNG/sessions", &json!({})).await.json()["id"].as_str().unwrap().to_owned();
+    let sandbox = format!("/api/v1/orgs/HOLNG/sessions/{session}");
+    let edit = |days: i64, preview: bool| {
+        let operation = json!({"type": "shiftDates", "days": days});
+        json!({"select": {"filter": {"status": "forecast"}}, "operation": operation, "preview": preview})
+    };
+    for (days, is_preview) in [(30, true), (30, false), (1, false)] {
+        let body = edit(days, is_preview);
+        let (answer, statements) = count_statements(app.post(&format!("{sandbox}/edits"), &body)).await;
+        let answer = answer.json();
+        assert!(answer["changed"].as_i64().unwrap() >= 9_000, "{answer}");
+        assert!((5..=20).contains(&statements), "{statements} statements");
+    }
+    for step in ["undo", "redo"] {
+        let (answer, statements) = count_statements(app.post(&format!("{sandbox}/{step}"), &json!({}))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!((5..=20).contains(&statements), "{statements} statements");
+    }
+    let (answer, statements) = count_statements(app.post(&format!("{sandbox}/commit"), &json!({}))).await;
+    assert!(answer.json()["committed"].as_i64().unwrap() >= 9_000, "{}", answer.text);
+    assert!((5..=20).contains(&statements), "{statements} statements");
+}
+
+/// Many sandboxes, commits, conflicts and versions.
+async fn busy_organization() -> TestApp {
+    let app = demo_organization().await;
+    sqlx::raw_sql(
+        "insert into pfa_session (organization_id, id, user_id, created_at)
+         select 'HOLNG', ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'user' || n % 50, now() - n * interval '1 minute'
+           from generate_series(1, 5000) n;
+         insert into pfa_modification
+                (organization_id, session_id, mirror_id, user_id, sync_state, conflict_stage, delta, base, committed_at, conflicted_at)
+         select 'HOLNG', ('00000000-0000-4000-8000-' || lpad((1 + n % 5000)::text, 12, '0'))::uuid, id, 'user' || n % 50,
+                case when n % 10 < 2 then 'conflict' when n % 10 < 6 then 'committed' else 'draft' end,
+                case n % 10 when 0 then 'commit' when 1 then 'writeBack' end,
+                '{\"monthlyRate\": 1}', '{\"monthlyRate\": 2}',
+                case when n % 10 between 1 and 5 then now() - n * interval '1 second' end,
+                case when n % 10 < 2 then now() - n * interval '1 second' end
+           from (select id, row_number() over () as n from pfa_mirror where organization_id = 'HOLNG') m;
+         insert into pfa_mirror_history (organization_id, mirror_id, version, change_number, changed_at, changed_by, source, before, after)
+         select 'HOLNG', id, n, n, now() - n * interval '1 hour', 'ana', 'session', '{}', '{}'
+           from pfa_mirror, generate_series(1, 5) n where organization_id = 'HOLNG';
+         insert into pfa_edit_step (organization_id, session_id, step, kind, records, is_undone)
+         select organization_id, id, n, 'edit', 1, n > 8 from pfa_session, generate_series(1, 10) n;
+         select pfa_rebuild_overlay('HOLNG');
+         analyze;",
+    )
+    .execute(app.pool())
+    .await
+    .unwrap();
+    app
+}
+
+/// The plan of the statement of the service that contains a text, with these arguments, as it ran.
+async fn plan_of(app: &TestApp, part: &str, arguments: &str) -> Value {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
+    let statements = fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let statements = statements.map(|text| serde_json::from_str::<Value>(&text).unwrap()["query"].as_str().unwrap().to_owned());
+    let found: Vec<_> = statements.filter(|statement| statement.contains(part)).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let mut connection = app.pool().acquire().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("deallocate all; prepare hot as {}", found[0]))).execute(&mut *connection).await.unwrap();
+    let explain = format!("explain (analyze, timing off, format json) execute hot({arguments})");
+    let plan: sqlx::types::Json<Value> =
+        sqlx::query_scalar(sqlx::AssertSqlSafe(explain)).persistent(false).fetch_one(&mut *connection).await.unwrap();
+    plan.0[0]["Plan"].clone()
+}
+
+fn nodes(plan: &Value) -> Vec<&Value> {
+    let children = plan["Plans"].as_array().into_iter().flatten();
+    std::iter::once(plan).chain(children.flat_map(nodes)).collect()
+}
+
+/// The index is used, nothing is read as a whole, and no step sees many more rows than the page has.
+fn assert_reads_its_own_rows(plan: &Value, index: &str, most_rows: f64) {
+    let nodes = nodes(plan);
+    let used: Vec<_> = nodes.iter().filter_map(|node| node["Index Name"].as_str()).collect();
+    assert!(used.contains(&index), "{index} in {used:?}: {plan:#}");
+    for node in nodes {
+        assert!(node["Node Type"] != "Seq Scan" || node["Relation Name"] == "organizations", "{plan:#}");
+        let number = |key: &str| node[key].as_f64().unwrap_or_default();
+        let rows = (number("Actual Rows") + number("Rows Removed by Filter")) * number("Actual Loops");
+        assert!(rows <= most_rows, "{} sees {rows} rows: {plan:#}", node["Node Type"]);
+    }
+}
+
+#[tokio::test]
+async fn lists_read_their_own_rows_by_their_index() {
+    let app = busy_organization().await;
+    let somewhere = "'2999-01-01', '00000000-0000-0000-0000-000000000000'";
+    let record: String = sqlx::query_scalar("select min(id::text) from pfa_mirror").fetch_one(app.pool()).await.unwrap();
+
+    let pending = "d.sync_state = 'committed'\n               and ($2";
+    for after in ["null, null", "now() - interval '1 hour', '00000000-0000-0000-0000-000000000000'"] {
+        let plan = plan_of(&app, pending, &format!("'HOLNG', {after}, 100")).await;
+        assert_reads_its_own_rows(&plan, "pfa_modification_pending", 100.0);
+    }
+    let conflicts = "(conflicted_at, id) > ($7, $8)";
+    for after in ["null, null", "now() - interval '1 hour', '00000000-0000-0000-0000-000000000000'"] {
+        let plan = plan_of(&app, conflicts, &format!("'HOLNG', 'user7', '{{}}', '{{}}', null, null, {after}, 100")).await;
+        assert_reads_its_own_rows(&plan, "pfa_modification_conflicts", 300.0);
+    }
+    for after in ["null, null", somewhere] {
+        let plan = plan_of(&app, "from pfa_mirror_history\n             where", &format!("'HOLNG', '{record}', {after}, 100")).await;
+        assert_reads_its_own_rows(&plan, "pfa_mirror_history_of_record", 10.0);
+    }
+    for after in ["null, null", somewhere] {
+        let plan =
+            plan_of(&app, "s.status <> 'discarded'\n               and ($4", &format!("'HOLNG', 'user7', null, '{{}}', {after}, 20")).await;
+        assert_reads_its_own_rows(&plan, "pfa_session_of_user_newest_first", 200.0);
+    }
+}
+
+/// Bounds are the ends of indexes, whatever the size of the organization.
+#[tokio::test]
+async fn live_bounds_read_the_ends_of_indexes() {
+    let app = demo_organization().await;
+    app.service.save_organization("RIO", "RIO Project").await.unwrap();
+    app.service.save_demo_sandboxes().await.unwrap();
+    sqlx::query("analyze").execute(app.pool()).await.unwrap();
+    let explain = "explain (analyze, timing off, format json) select * from pfa_live_bounds('HOLNG', null)";
+    let plan: sqlx::types::Json<Value> = sqlx::query_scalar(explain).fetch_one(app.pool()).await.unwrap();
+    let plan = &plan.0[0]["Plan"];
+    for index in ["original_start", "original_end", "forecast_end", "actual_start", "actual_end"] {
+        assert_reads_its_own_rows(plan, &format!("pfa_mirror_{index}"), 100.0);
+    }
+    assert_reads_its_own_rows(plan, "pfa_mirror_timeline", 100.0);
+}
