@@ -27,6 +27,8 @@ fn layers_know_only_what_is_below_them() {
         ("domain", &["sqlx", "axum", "tokio", "crate::service", "crate::http", "crate::db", "crate::error"][..]),
         ("service", &["axum", "tower", "crate::http", "crate::cli", "crate::jobs", "reqwest"][..]),
         ("http", &["sqlx", "crate::cli", "crate::jobs"][..]),
+        ("pems", &["sqlx", "axum", "crate::service", "crate::http", "crate::db", "crate::jobs", "crate::cli", "crate::error"]),
+        ("fake_pems", &["sqlx", "crate::service", "crate::http", "crate::db", "crate::jobs", "crate::cli", "crate::error"]),
         ("db", &["axum", "crate::http", "crate::service", "crate::cli"][..]),
     ] {
         for (path, text) in sources(folder) {

@@ -19,6 +19,7 @@ mod loading;
 mod merged_model;
 mod migrations;
 mod openapi;
+mod pems;
 mod plans;
 mod postgres_conf;
 mod problems;

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod container;
 pub mod model;
+pub mod pems;
 pub mod server;
 pub mod world;
 
