@@ -3,7 +3,7 @@
 //! takes minutes. All in the load's transaction, so a failure leaves the indexes as they were.
 
 use crate::error::Result;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
 
 /// An index that will be built again: as the catalogue defines it.
 #[derive(Debug, FromRow)]
@@ -15,17 +15,38 @@ pub(super) struct SetAsideIndex {
 }
 
 /// Drops the secondary indexes of an empty mirror; of any other mirror none.
-pub(super) async fn set_indexes_aside(connection: &mut PgConnection) -> Result<Vec<SetAsideIndex>> {
-    let is_empty: bool = sqlx::query_scalar("select not exists (select from pfa_mirror)").fetch_one(&mut *connection).await?;
-    if !is_empty {
+///
+/// Then the mirror is locked until the load ends, and so are the organizations, before it: an edit
+/// holds its organization and waits for the mirror, so the load may not want them the other way round.
+pub(super) async fn set_indexes_aside(connection: &mut PgConnection, organizations: &[&str]) -> Result<Vec<SetAsideIndex>> {
+    if !is_mirror_empty(connection).await? {
         return Ok(Vec::new());
+    }
+    let mut locked = connection.begin().await?;
+    for organization in organizations {
+        sqlx::query("select pg_advisory_xact_lock(pfa_publication_lock($1))").bind(organization).execute(&mut *locked).await?;
     }
     // Nobody may write between the look and the drop. Readers wait for the load; they would see nothing.
-    sqlx::query("lock table pfa_mirror in access exclusive mode").execute(&mut *connection).await?;
-    let still_empty: bool = sqlx::query_scalar("select not exists (select from pfa_mirror)").fetch_one(&mut *connection).await?;
-    if !still_empty {
+    sqlx::query("lock table pfa_mirror in access exclusive mode").execute(&mut *locked).await?;
+    if !is_mirror_empty(&mut locked).await? {
+        // Another first load was faster. This one gives all these locks back.
+        locked.rollback().await?;
         return Ok(Vec::new());
     }
+    let indexes = drop_indexes(&mut locked).await?;
+    locked.commit().await?;
+    Ok(indexes)
+}
+
+/// Looks, and keeps no lock of the look: two loads that did could never lock the mirror for themselves.
+async fn is_mirror_empty(connection: &mut PgConnection) -> Result<bool> {
+    let mut look = connection.begin().await?;
+    let is_empty = sqlx::query_scalar("select not exists (select from pfa_mirror)").fetch_one(&mut *look).await?;
+    look.rollback().await?;
+    Ok(is_empty)
+}
+
+async fn drop_indexes(connection: &mut PgConnection) -> Result<Vec<SetAsideIndex>> {
     let indexes: Vec<SetAsideIndex> = sqlx::query_as(
         "select c.relname::text as name, pg_get_indexdef(c.oid) as definition, obj_description(c.oid, 'pg_class') as comment
            from pg_index i

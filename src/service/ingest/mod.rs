@@ -82,7 +82,7 @@ impl PfaMirrorService {
             }
         }
         sqlx::query("create temporary table pfa_staging (data jsonb not null) on commit drop").execute(&mut *transaction).await?;
-        let set_aside = first_load::set_indexes_aside(&mut transaction).await?;
+        let set_aside = first_load::set_indexes_aside(&mut transaction, organizations).await?;
         Ok(Load { transaction, set_aside, staged: 0 })
     }
 
