@@ -23,6 +23,7 @@ mod pems;
 mod plans;
 mod postgres_conf;
 mod problems;
+mod races;
 mod refresh;
 mod settings;
 mod statements;

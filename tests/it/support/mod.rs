@@ -1,6 +1,7 @@
 //! What tests stand on: a server, a database each, the router in process, and a plain model.
 
 pub mod app;
+pub mod checks;
 pub mod container;
 pub mod model;
 pub mod pems;

@@ -1,0 +1,66 @@
+//! What must hold of an organization after whatever happened: the overlay, the KPIs, the numbers.
+
+use pfa_vanguard::service::{PfaMirrorService, Reader};
+use rust_decimal::Decimal;
+use sqlx::PgPool;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// The overlay is what the mirror and the deltas say.
+pub async fn check_overlay(pool: &PgPool, organization: &str) {
+    let mut transaction = pool.begin().await.unwrap();
+    let stale: Vec<(Uuid, Uuid)> =
+        sqlx::query_as("select * from pfa_stale_overlay($1)").bind(organization).fetch_all(&mut *transaction).await.unwrap();
+    transaction.rollback().await.unwrap();
+    assert!(stale.is_empty(), "stale in the overlay of {organization}: {stale:?}");
+}
+
+type Groups = BTreeMap<[Option<String>; 3], (i64, Decimal, Decimal)>;
+
+/// The published KPIs are the plain sum of the published records, to the last digit.
+pub async fn check_kpis(service: &PfaMirrorService, pool: &PgPool, organization: &str) {
+    let rows: Vec<(Option<String>, Option<String>, Option<String>, i64, Decimal, Decimal)> = sqlx::query_as(
+        "select category, source, dor, count(*),
+                sum(case source when 'Purchase' then purchase_price else coalesce(greatest(original_end - original_start, 0) * monthly_rate, 0) end),
+                sum(case source when 'Purchase' then purchase_price else coalesce(greatest(forecast_end - forecast_start, 0) * monthly_rate, 0) end)
+           from pfa_merged_live
+          where organization_id = $1 and not is_discontinued
+          group by category, source, dor",
+    )
+    .bind(organization)
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    let expected: Groups = rows.into_iter().map(|(c, s, d, count, plan, forecast)| ([c, s, d], (count, plan, forecast))).collect();
+    let reader = Reader { organization: organization.to_owned(), user: "ana".to_owned(), session: None };
+    let kpis = service.find_kpis(&reader).await.unwrap();
+    let amounts = kpis
+        .groups
+        .into_iter()
+        .map(|group| ([group.category, group.source, group.dor], (group.amounts.record_count, group.amounts.plan, group.amounts.forecast)));
+    assert_eq!(amounts.collect::<Groups>(), expected, "KPIs of {organization}");
+}
+
+/// Every publication has a number and a moment of its own, in the same order, and none is newer
+/// than the organization's.
+pub async fn check_numbers(pool: &PgPool, organization: &str) {
+    let wrong: Vec<(i64, i64)> = sqlx::query_as(
+        "with publication as (
+             select change_number, min(changed_at) as earliest, max(changed_at) as latest, count(distinct (source, source_id)) as writers
+               from pfa_mirror_history
+              where organization_id = $1 and resolution is null
+              group by change_number
+         ), ordered as (
+             select *, lag(latest) over (order by change_number) as before from publication
+         )
+         select change_number, writers
+           from ordered
+          where earliest <> latest or earliest <= before or writers <> 1
+             or change_number > (select change_number from organizations where organization_id = $1)",
+    )
+    .bind(organization)
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    assert!(wrong.is_empty(), "publications of {organization} that share a number or a moment: {wrong:?}");
+}
