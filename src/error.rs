@@ -1,6 +1,7 @@
 //! The one error of the service. It knows nothing of HTTP; `http::problem` gives it a status.
 
 use crate::domain::fault::Fault;
+use crate::pems::PemsError;
 use std::fmt;
 
 /// What can go wrong below the HTTP layer.
@@ -56,6 +57,36 @@ pub enum Error {
     /// Another load of the same organization is running.
     #[error("another load of organization {0:?} is running")]
     LoadRunning(String),
+    /// PEMS lacks so many records of the mirror that its answer is not to be trusted.
+    #[error(
+        "PEMS lacks {vanished} of {live} records, more than {most_percent} %; nothing was changed. If that is right, \
+         run the full sync with a higher limit"
+    )]
+    TooManyVanished {
+        /// Records that it lacks.
+        vanished: i64,
+        /// Records that are not discontinued.
+        live: i64,
+        /// How many it may lack, in per cent.
+        most_percent: u32,
+    },
+    /// Pages of PEMS were missing or shorter than they should be.
+    #[error("PEMS has {expected} records but its pages brought {came}; nothing was changed")]
+    PagesNotWhole {
+        /// Different records that came.
+        came: u64,
+        /// Records that PEMS counts.
+        expected: u64,
+    },
+    /// Somebody cancelled the run.
+    #[error("the run was cancelled")]
+    RunCancelled,
+    /// No such sync run.
+    #[error("this run does not exist")]
+    RunNotFound,
+    /// PEMS does not do what it is asked.
+    #[error(transparent)]
+    Pems(#[from] PemsError),
     /// The statement took longer than `PFA_STATEMENT_TIMEOUT_MS`.
     #[error("the database did not answer within the time allowed for a statement")]
     StatementTimeout,

@@ -10,7 +10,7 @@ use crate::domain::record::{Finding, Record, canonicalise};
 use crate::error::{Error, in_one_line};
 use crate::service::PfaMirrorService;
 use crate::service::ingest::{Applied, Batch, Load};
-use crate::service::sync_log::{ImportOutcome, KEPT_FINDINGS};
+use crate::service::sync::runs::{RunDirection, RunOutcome, RunType};
 use clap::Args;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -38,7 +38,7 @@ pub(super) async fn run(settings: &Settings, args: &GenerateArgs) -> Result<(), 
     let started = Instant::now();
     let outcome = fill(&app.service, &Plan::skewed(args.records, args.orgs, args.seed)).await;
     app.close().await;
-    let Applied { inserted, updated, unchanged } = outcome?;
+    let Applied { inserted, updated, unchanged, .. } = outcome?;
     say(&format!("{inserted} records inserted, {updated} updated, {unchanged} unchanged in {:.1} s.", started.elapsed().as_secs_f64()));
     Ok(())
 }
@@ -54,7 +54,7 @@ pub(super) async fn fill(service: &PfaMirrorService, plan: &Plan) -> Result<Appl
     let mut outcomes = Vec::new();
     for organization in &plan.organizations {
         progress.step(&organization.code);
-        let id = service.begin_import_log(&organization.code).await?;
+        let id = service.begin_run(&organization.code, RunType::Import, RunDirection::Read, None).await?;
         let outcome = fill_organization(&mut load, organization, id, &mut progress).await?;
         outcomes.push((organization.code.clone(), id, outcome));
     }
@@ -62,7 +62,7 @@ pub(super) async fn fill(service: &PfaMirrorService, plan: &Plan) -> Result<Appl
     let mut total = Applied::default();
     for (code, id, outcome) in outcomes {
         total += outcome.applied;
-        service.finish_import_log(&code, id, &outcome).await?;
+        service.finish_run(&code, id, &outcome).await?;
     }
     progress.step("vacuum and refresh");
     vacuum_after_load(service).await;
@@ -92,19 +92,19 @@ async fn fill_organization(
     plan: &OrganizationPlan,
     id: Uuid,
     progress: &mut Progress,
-) -> Result<ImportOutcome, CommandError> {
+) -> Result<RunOutcome, CommandError> {
     // Drawing and reading records takes a core of its own while the database copies.
     let (sender, mut receiver) = mpsc::channel::<(Vec<Record>, Vec<Finding>)>(2);
     let records = plan.records();
     let drawing = tokio::task::spawn_blocking(move || draw(records, &sender));
-    let mut outcome = ImportOutcome::default();
+    let mut outcome = RunOutcome::default();
     while let Some((chunk, findings)) = receiver.recv().await {
         load.stage(&chunk).await?;
         progress.add(chunk.len() as u64);
-        outcome.findings.extend(findings.into_iter().take(KEPT_FINDINGS.saturating_sub(outcome.findings.len())));
+        findings.into_iter().for_each(|finding| outcome.add_finding(finding));
     }
     drawing.await.map_err(|error| CommandError::Incomplete(format!("the generator failed: {error}")))?;
-    outcome.applied = load.apply(&Batch { organization: plan.code.clone(), id, loaded_by: "generate".to_owned() }).await?;
+    outcome.applied = load.apply(&Batch::import(&plan.code, id, "generate")).await?;
     Ok(outcome)
 }
 

@@ -187,6 +187,10 @@ impl From<Error> for Problem {
             Error::NothingToRedo => Self::conflict("nothing_to_redo", error.to_string()),
             Error::RefreshRunning => Self::conflict("refresh_running", error.to_string()),
             Error::LoadRunning(_) => Self::conflict("load_running", error.to_string()),
+            Error::RunNotFound => Self::not_found("run_not_found", error.to_string()),
+            Error::TooManyVanished { .. } | Error::PagesNotWhole { .. } | Error::RunCancelled | Error::Pems(_) => {
+                Self::unavailable("pems_failed", &error.to_string(), 60)
+            }
             Error::InvalidEdit(faults) => Self::invalid_edit(faults.clone()),
             Error::EditRefused { matched, refused } => {
                 let problem = Self::new(StatusCode::BAD_REQUEST, "edit_refused", "Invalid edit", error.to_string());

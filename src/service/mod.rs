@@ -18,7 +18,7 @@ pub mod readiness;
 pub mod records;
 pub mod refresh;
 pub mod sessions;
-pub mod sync_log;
+pub mod sync;
 pub mod timeline;
 
 use crate::db::pool::summaries_beside;

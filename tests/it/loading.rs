@@ -7,6 +7,7 @@ use crate::support::world::shown;
 use pfa_vanguard::domain::record::canonicalise;
 use pfa_vanguard::error::Error;
 use pfa_vanguard::service::ingest::Applied;
+use pfa_vanguard::service::sync::runs::{RunDirection, RunType};
 use serde_json::{Value, json};
 
 fn object(value: &Value) -> Object {
@@ -87,7 +88,7 @@ async fn an_organization_is_loaded_by_one_process_at_a_time() {
     let app = test_app().await;
     app.load("ORG", &[]).await;
     let first = app.service.begin_load(&["ORG"]).await.unwrap();
-    let run = app.service.begin_import_log("ORG").await.unwrap();
+    let run = app.service.begin_run("ORG", RunType::Import, RunDirection::Read, None).await.unwrap();
     assert!(matches!(app.service.begin_load(&["ORG"]).await, Err(Error::LoadRunning(_))));
     assert_eq!(app.service.close_dead_runs().await.unwrap(), 0, "its process lives");
     drop(first);

@@ -13,7 +13,7 @@ use crate::domain::record::Record;
 use crate::error::in_one_line;
 use crate::service::PfaMirrorService;
 use crate::service::ingest::{Applied, Batch, Load};
-use crate::service::sync_log::{ImportOutcome, KEPT_FINDINGS};
+use crate::service::sync::runs::{RunDirection, RunOutcome, RunType};
 use clap::{Args, ValueEnum};
 use source::{Line, Source};
 use std::collections::HashSet;
@@ -78,14 +78,14 @@ pub(super) async fn run(settings: &Settings, args: &ImportArgs) -> Result<(), Co
 }
 
 /// Loads all good lines, or none, in one transaction, and writes the log of it.
-async fn import(service: &PfaMirrorService, args: &ImportArgs, source: Source, bytes: u64) -> Result<ImportOutcome, CommandError> {
+async fn import(service: &PfaMirrorService, args: &ImportArgs, source: Source, bytes: u64) -> Result<RunOutcome, CommandError> {
     service.save_organization(&args.organization, &args.organization).await?;
     let load = service.begin_load(&[&args.organization]).await?;
-    let id = service.begin_import_log(&args.organization).await?;
-    let mut outcome = ImportOutcome::default();
+    let id = service.begin_run(&args.organization, RunType::Import, RunDirection::Read, None).await?;
+    let mut outcome = RunOutcome::default();
     match fill(service, load, args, source, bytes, id, &mut outcome).await {
         Ok(()) => {
-            service.finish_import_log(&args.organization, id, &outcome).await?;
+            service.finish_run(&args.organization, id, &outcome).await?;
             if outcome.applied.inserted + outcome.applied.updated > 0 {
                 refresh_after_load(service).await;
             }
@@ -93,7 +93,7 @@ async fn import(service: &PfaMirrorService, args: &ImportArgs, source: Source, b
         }
         Err(error) => {
             outcome.error = Some(in_one_line(&error));
-            service.finish_import_log(&args.organization, id, &outcome).await?;
+            service.finish_run(&args.organization, id, &outcome).await?;
             Err(error)
         }
     }
@@ -106,7 +106,7 @@ async fn fill(
     source: Source,
     bytes: u64,
     id: Uuid,
-    outcome: &mut ImportOutcome,
+    outcome: &mut RunOutcome,
 ) -> Result<(), CommandError> {
     let mut progress = Progress::begin("Importing", bytes);
     let (sender, mut receiver) = mpsc::channel::<Vec<Line>>(2);
@@ -124,8 +124,7 @@ async fn fill(
         outcome.error = Some("strict: nothing was loaded because of bad lines".to_owned());
         return Ok(());
     }
-    let batch = Batch { organization: args.organization.clone(), id, loaded_by: "import".to_owned() };
-    outcome.applied = load.apply(&batch).await?;
+    outcome.applied = load.apply(&Batch::import(&args.organization, id, "import")).await?;
     load.commit(|index| progress.step(&format!("building {index}"))).await?;
     if outcome.applied.inserted > 100_000 {
         progress.step("vacuum");
@@ -136,7 +135,7 @@ async fn fill(
 }
 
 /// The records of a chunk; bad lines are told and counted, findings kept.
-fn sort_out(chunk: Vec<Line>, seen: &mut HashSet<u128>, outcome: &mut ImportOutcome) -> Vec<Record> {
+fn sort_out(chunk: Vec<Line>, seen: &mut HashSet<u128>, outcome: &mut RunOutcome) -> Vec<Record> {
     let mut records = Vec::with_capacity(chunk.len());
     for line in chunk {
         let reason = match line.record {
@@ -146,9 +145,7 @@ fn sort_out(chunk: Vec<Line>, seen: &mut HashSet<u128>, outcome: &mut ImportOutc
                         let (field, value, problem) = (&finding.field, &finding.value, &finding.problem);
                         eprintln!("line {}: {field} {value:?} {problem}; null stands for it", line.number);
                     }
-                    if outcome.findings.len() < KEPT_FINDINGS {
-                        outcome.findings.push(finding);
-                    }
+                    outcome.add_finding(finding);
                 }
                 records.push(record);
                 continue;
@@ -164,13 +161,11 @@ fn sort_out(chunk: Vec<Line>, seen: &mut HashSet<u128>, outcome: &mut ImportOutc
     records
 }
 
-fn report(args: &ImportArgs, outcome: &ImportOutcome, seconds: f64) -> Result<(), CommandError> {
-    let Applied { inserted, updated, unchanged } = outcome.applied;
-    let findings = outcome.findings.len();
-    let many = if findings == KEPT_FINDINGS { " or more" } else { "" };
+fn report(args: &ImportArgs, outcome: &RunOutcome, seconds: f64) -> Result<(), CommandError> {
+    let Applied { inserted, updated, unchanged, .. } = outcome.applied;
     say(&format!(
-        "{}: {inserted} records inserted, {updated} updated, {unchanged} unchanged; bad lines: {}; unreadable values: {findings}{many}; {seconds:.1} s.",
-        args.organization, outcome.errored
+        "{}: {inserted} records inserted, {updated} updated, {unchanged} unchanged; bad lines: {}; unreadable values: {}; {seconds:.1} s.",
+        args.organization, outcome.errored, outcome.findings_total
     ));
     match (&outcome.error, outcome.errored) {
         (Some(error), _) => Err(CommandError::Incomplete(error.clone())),

@@ -3,7 +3,7 @@
 //! takes minutes. All in the load's transaction, so a failure leaves the indexes as they were.
 
 use crate::error::Result;
-use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 /// An index that will be built again: as the catalogue defines it.
 #[derive(Debug, FromRow)]
@@ -18,31 +18,29 @@ pub(super) struct SetAsideIndex {
 ///
 /// Then the mirror is locked until the load ends, and so are the organizations, before it: an edit
 /// holds its organization and waits for the mirror, so the load may not want them the other way round.
-pub(super) async fn set_indexes_aside(connection: &mut PgConnection, organizations: &[&str]) -> Result<Vec<SetAsideIndex>> {
+pub(super) async fn set_indexes_aside(connection: &mut PgConnection, organizations: &[String]) -> Result<Vec<SetAsideIndex>> {
     if !is_mirror_empty(connection).await? {
         return Ok(Vec::new());
     }
-    let mut locked = connection.begin().await?;
+    sqlx::raw_sql("savepoint unlocked").execute(&mut *connection).await?;
     for organization in organizations {
-        sqlx::query("select pg_advisory_xact_lock(pfa_publication_lock($1))").bind(organization).execute(&mut *locked).await?;
+        sqlx::query("select pg_advisory_xact_lock(pfa_publication_lock($1))").bind(organization).execute(&mut *connection).await?;
     }
     // Nobody may write between the look and the drop. Readers wait for the load; they would see nothing.
-    sqlx::query("lock table pfa_mirror in access exclusive mode").execute(&mut *locked).await?;
-    if !is_mirror_empty(&mut locked).await? {
+    sqlx::query("lock table pfa_mirror in access exclusive mode").execute(&mut *connection).await?;
+    if !is_mirror_empty(connection).await? {
         // Another first load was faster. This one gives all these locks back.
-        locked.rollback().await?;
+        sqlx::raw_sql("rollback to savepoint unlocked").execute(&mut *connection).await?;
         return Ok(Vec::new());
     }
-    let indexes = drop_indexes(&mut locked).await?;
-    locked.commit().await?;
-    Ok(indexes)
+    drop_indexes(connection).await
 }
 
 /// Looks, and keeps no lock of the look: two loads that did could never lock the mirror for themselves.
 async fn is_mirror_empty(connection: &mut PgConnection) -> Result<bool> {
-    let mut look = connection.begin().await?;
-    let is_empty = sqlx::query_scalar("select not exists (select from pfa_mirror)").fetch_one(&mut *look).await?;
-    look.rollback().await?;
+    sqlx::raw_sql("savepoint look").execute(&mut *connection).await?;
+    let is_empty = sqlx::query_scalar("select not exists (select from pfa_mirror)").fetch_one(&mut *connection).await?;
+    sqlx::raw_sql("rollback to savepoint look").execute(&mut *connection).await?;
     Ok(is_empty)
 }
 

@@ -152,7 +152,7 @@ impl Arena {
         let staged: Vec<_> = records.iter().map(|(record, data)| canonicalise(raw(record, data)).unwrap().0).collect();
         let mut load = service.begin_load(&[&self.organization]).await?;
         load.stage(&staged).await?;
-        let batch = Batch { organization: self.organization.clone(), id: Uuid::new_v4(), loaded_by: "test".to_owned() };
+        let batch = Batch::import(&self.organization, Uuid::new_v4(), "test");
         let applied = load.apply(&batch).await?;
         load.commit(|_| ()).await?;
         Ok(json!({"updated": applied.updated, "unchanged": applied.unchanged}))

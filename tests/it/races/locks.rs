@@ -176,6 +176,9 @@ async fn an_edit_waits_for_the_first_load_and_finds_its_records() {
     service.save_organization("ORG", "ORG").await.unwrap();
     let session = service.open_session("ORG", "ana", None).await.unwrap().id;
     let mut load = service.begin_load(&["ORG"]).await.unwrap();
+    let record = canonicalise(json!({"pfaId": "1"}).as_object().unwrap().clone()).unwrap().0;
+    load.stage(&[record]).await.unwrap();
+    load.apply(&Batch::import("ORG", Uuid::new_v4(), "test")).await.unwrap();
     let edited = tokio::spawn({
         let service = service.clone();
         let sandbox = Sandbox { organization: "ORG".to_owned(), user: "ana".to_owned(), session };
@@ -183,9 +186,6 @@ async fn an_edit_waits_for_the_first_load_and_finds_its_records() {
         async move { service.edit_record(&sandbox, &RecordEdit { pfa_id: "1".to_owned(), patch, reason: None, if_match: None }).await }
     });
     assert!(wait_until_blocked(&database.pool, &[&edited]).await);
-    let record = canonicalise(json!({"pfaId": "1"}).as_object().unwrap().clone()).unwrap().0;
-    load.stage(&[record]).await.unwrap();
-    load.apply(&Batch { organization: "ORG".to_owned(), id: Uuid::new_v4(), loaded_by: "test".to_owned() }).await.unwrap();
     load.commit(|_| ()).await.unwrap();
     let row: Value = serde_json::from_str(&edited.await.unwrap().unwrap()).unwrap();
     assert_eq!(row["monthlyRate"], 5);

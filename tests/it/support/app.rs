@@ -95,7 +95,7 @@ impl TestApp {
         let records: Vec<_> = raw.iter().map(|raw| canonicalise(raw.clone()).unwrap().0).collect();
         let mut load = self.service.begin_load(&[organization]).await.unwrap();
         load.stage(&records).await.unwrap();
-        let batch = Batch { organization: organization.to_owned(), id: Uuid::new_v4(), loaded_by: "test".to_owned() };
+        let batch = Batch::import(organization, Uuid::new_v4(), "test");
         let applied = load.apply(&batch).await.unwrap();
         load.commit(|_| ()).await.unwrap();
         applied

@@ -1,0 +1,6 @@
+//! Sync with PEMS, and the log of every run that moves records.
+
+mod read;
+pub mod runs;
+
+pub use read::{SyncRequest, SyncScope};

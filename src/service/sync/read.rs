@@ -1,0 +1,268 @@
+//! Reading PEMS into the mirror: page after page into the staging table, then one apply.
+//!
+//! A full run must have come whole: as many different records as PEMS counts. Only then can a
+//! record that no page brought be said to have vanished.
+
+use super::runs::{RunDirection, RunOutcome, RunType, write_outcome};
+use crate::domain::record::{Finding, canonicalise};
+use crate::error::{Error, Result, in_one_line};
+use crate::pems::{GridFilter, IDS_OF_A_FILTER, PemsClient, PemsRecord};
+use crate::service::PfaMirrorService;
+use crate::service::ingest::{Batch, Load, Origin, Staged, Vanished};
+use chrono::{DateTime, Duration, NaiveDateTime, SecondsFormat, Utc};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// An incremental run begins so long before the newest stamp that was read: clocks and long
+/// transactions of PEMS let older stamps appear late.
+const OVERLAP: Duration = Duration::minutes(10);
+
+/// What is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SyncScope {
+    /// Everything; what PEMS does not have any more is discontinued.
+    Full {
+        /// Unless it is more than so many per cent of the records.
+        most_vanished_percent: u32,
+    },
+    /// What PEMS changed since the last good run.
+    Incremental,
+    /// These records.
+    Records(Vec<String>),
+}
+
+impl SyncScope {
+    const fn run_type(&self) -> RunType {
+        match self {
+            Self::Full { .. } => RunType::Full,
+            Self::Incremental => RunType::Incremental,
+            Self::Records(_) => RunType::Manual,
+        }
+    }
+}
+
+/// A run that is wanted.
+#[derive(Debug, Clone)]
+pub struct SyncRequest {
+    /// Code of the organization.
+    pub organization: String,
+    /// What is read.
+    pub scope: SyncScope,
+    /// Who wants it; nobody for the schedule and the command line.
+    pub requested_by: Option<String>,
+}
+
+/// A run under way: it holds the organization's load.
+#[derive(Debug)]
+pub struct ReadRun {
+    /// Its id in the log.
+    pub id: Uuid,
+    load: Load,
+    request: SyncRequest,
+    started_at: DateTime<Utc>,
+}
+
+/// What the pages brought.
+#[derive(Debug, Default)]
+struct Brought {
+    outcome: RunOutcome,
+    staged: u64,
+    newest: Option<(DateTime<Utc>, String)>,
+}
+
+impl PfaMirrorService {
+    /// Begins a run: takes the organization's load and opens the log row.
+    ///
+    /// # Errors
+    /// [`Error::LoadRunning`] when another run or import is under way; when the organization is not there;
+    /// or the database fails.
+    pub async fn begin_read(&self, request: SyncRequest) -> Result<ReadRun> {
+        let organization = &request.organization;
+        self.check_organization(organization).await?;
+        let load = self.begin_load(&[organization]).await?;
+        let id = self.begin_run(organization, request.scope.run_type(), RunDirection::Read, request.requested_by.as_deref()).await?;
+        Ok(ReadRun { id, load, request, started_at: Utc::now() })
+    }
+
+    /// Does the run to its end, which the log tells in any case: completed, failed or cancelled.
+    ///
+    /// # Errors
+    /// Why it failed; then the mirror is as it was before.
+    pub async fn read_pems(&self, pems: &PemsClient, run: ReadRun, stop: &CancellationToken) -> Result<RunOutcome> {
+        let (id, organization) = (run.id, run.request.organization.clone());
+        let ended = stop.run_until_cancelled(self.read_and_apply(pems, run)).await;
+        let error = match ended {
+            Some(Ok(outcome)) => {
+                if outcome.applied.inserted + outcome.applied.updated + outcome.applied.discontinued > 0 {
+                    self.refresh_soon("sync");
+                }
+                return Ok(outcome);
+            }
+            Some(Err(error)) => error,
+            None => Error::RunCancelled,
+        };
+        let outcome = RunOutcome {
+            error: Some(if stop.is_cancelled() { "the service was stopped".to_owned() } else { in_one_line(&error) }),
+            is_cancelled: matches!(error, Error::RunCancelled) && !stop.is_cancelled(),
+            ..RunOutcome::default()
+        };
+        tracing::warn!(organization, run = %id, error = in_one_line(&error), "a sync run did not end well");
+        self.finish_run(&organization, id, &outcome).await?;
+        Err(error)
+    }
+
+    async fn read_and_apply(&self, pems: &PemsClient, mut run: ReadRun) -> Result<RunOutcome> {
+        let organization = run.request.organization.clone();
+        let brought = match self.read_pages(pems, &mut run).await {
+            Ok(brought) => brought,
+            Err(error) => {
+                run.load.abandon().await;
+                return Err(error);
+            }
+        };
+        let vanished = match run.request.scope {
+            SyncScope::Full { most_vanished_percent } => Vanished::Discontinue { most_percent: most_vanished_percent },
+            _ => Vanished::Stay,
+        };
+        let batch = Batch {
+            organization: organization.clone(),
+            id: run.id,
+            loaded_by: "PEMS".to_owned(),
+            origin: Origin::Sync { since: run.started_at },
+            vanished,
+        };
+        let mut outcome = RunOutcome { read_up_to: brought.newest.map(|(_, stamp)| stamp), ..brought.outcome };
+        let applied = run.load.apply(&batch).await;
+        match applied {
+            Ok(applied) => outcome.applied = applied,
+            Err(error) => {
+                run.load.abandon().await;
+                return Err(error);
+            }
+        }
+        write_outcome(run.load.connection(), &organization, run.id, &outcome).await?;
+        run.load.commit(|_| ()).await?;
+        Ok(outcome)
+    }
+
+    /// Stages everything that the run asks for, and makes sure that it came whole.
+    async fn read_pages(&self, pems: &PemsClient, run: &mut ReadRun) -> Result<Brought> {
+        let organization = run.request.organization.clone();
+        let head = pems.read_head(&organization).await?;
+        let mut brought = Brought::default();
+        let filters = self.filters_of(&run.request).await?;
+        let mut total = 0;
+        for filter in &filters {
+            let before = pems.count_records(&organization, filter).await?;
+            total += before;
+            let so_far = (run.load.drop_repeated().await?, brought.outcome.errored);
+            let mut next = Some(1);
+            while let Some(cursor) = next {
+                let page = pems.read_page(&organization, &head, filter, cursor).await?;
+                next = page.next;
+                brought.take(page.records, &organization, &mut run.load).await?;
+                self.report_progress(&organization, run.id, brought.staged, total).await?;
+            }
+            let came = run.load.drop_repeated().await? - so_far.0 + (brought.outcome.errored - so_far.1);
+            // PEMS goes on working meanwhile, so either count is right.
+            let expected = if came < before { before.min(pems.count_records(&organization, filter).await?) } else { before };
+            if came < expected {
+                return Err(Error::PagesNotWhole { came, expected });
+            }
+        }
+        Ok(brought)
+    }
+
+    async fn filters_of(&self, request: &SyncRequest) -> Result<Vec<GridFilter>> {
+        Ok(match &request.scope {
+            SyncScope::Full { .. } => vec![GridFilter::All],
+            SyncScope::Incremental => vec![self.since_the_last_run(&request.organization).await?],
+            SyncScope::Records(ids) => ids.chunks(IDS_OF_A_FILTER).map(|ids| GridFilter::Ids(ids.to_vec())).collect(),
+        })
+    }
+
+    /// What PEMS changed a little before the newest stamp that was ever read, or later; everything when nothing was read yet.
+    async fn since_the_last_run(&self, organization: &str) -> Result<GridFilter> {
+        let newest = sqlx::query_scalar!(
+            r#"select read_up_to as "stamp!" from pfa_sync_log
+                where organization_id = $1 and read_up_to is not null and status in ('completed', 'completed_with_errors')
+                  and sync_type in ('full', 'incremental')
+                order by started_at desc limit 1"#,
+            organization
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        let newest = newest.and_then(|stamp| read_stamp(&stamp));
+        Ok(newest.map_or(GridFilter::All, |newest| GridFilter::Since(write_stamp(newest - OVERLAP))))
+    }
+}
+
+impl Brought {
+    /// Stages the records of a page; what is no record of the organization is counted and told.
+    async fn take(&mut self, records: Vec<PemsRecord>, organization: &str, load: &mut Load) -> Result<()> {
+        let mut good = Vec::with_capacity(records.len());
+        for PemsRecord { data, organization: owner, stamp } in records {
+            let id = data.get("pfaId").and_then(|id| id.as_str()).unwrap_or_default().to_owned();
+            let finding = |field: &str, value: &str, problem: &str| Finding {
+                pfa_id: id.clone(),
+                field: field.to_owned(),
+                value: value.chars().take(200).collect(),
+                problem: problem.to_owned(),
+            };
+            if let Some(owner) = owner.filter(|owner| owner != organization) {
+                self.outcome.errored += 1;
+                self.outcome.add_finding(finding("organization", &owner, "belongs to another organization"));
+                continue;
+            }
+            match stamp.as_deref().map(|stamp| (stamp, read_stamp(stamp))) {
+                Some((stamp, Some(moment))) if self.newest.as_ref().is_none_or(|(newest, _)| moment > *newest) => {
+                    self.newest = Some((moment, stamp.to_owned()));
+                }
+                Some((stamp, None)) => self.outcome.add_finding(finding("pemsVersion", stamp, "is no moment")),
+                _ => {}
+            }
+            match canonicalise(data) {
+                Ok((record, findings)) => {
+                    findings.into_iter().for_each(|finding| self.outcome.add_finding(finding));
+                    good.push((record, stamp));
+                }
+                Err(error) => {
+                    self.outcome.errored += 1;
+                    self.outcome.add_finding(finding("pfaId", &id, &error.to_string()));
+                }
+            }
+        }
+        self.staged += good.len() as u64;
+        load.stage(good.iter().map(|(record, stamp)| Staged { record, stamp: stamp.as_deref() })).await
+    }
+}
+
+/// A moment as PEMS writes it, with or without a zone; without one it is taken as UTC.
+fn read_stamp(text: &str) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
+        return Some(moment.to_utc());
+    }
+    let formats = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"];
+    formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()).map(|moment| moment.and_utc())
+}
+
+fn write_stamp(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_read_in_the_forms_of_pems() {
+        let expected = read_stamp("2026-01-02T03:04:05Z");
+        assert!(expected.is_some());
+        for text in ["2026-01-02T03:04:05.000Z", "2026-01-02 03:04:05", " 2026-01-02T04:04:05+01:00"] {
+            assert_eq!(read_stamp(text), expected, "{text}");
+        }
+        assert_eq!(read_stamp("yesterday"), None);
+        assert_eq!(write_stamp(expected.expect("a moment")), "2026-01-02T03:04:05.000Z");
+    }
+}
