@@ -8,6 +8,7 @@ mod support;
 
 mod conditional;
 mod contract;
+mod crashes;
 mod cursors;
 mod demo;
 mod embedded;

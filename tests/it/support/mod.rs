@@ -5,6 +5,7 @@ pub mod checks;
 pub mod container;
 pub mod model;
 pub mod pems;
+pub mod process;
 pub mod server;
 pub mod world;
 
