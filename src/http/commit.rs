@@ -1,6 +1,7 @@
 //! `POST /orgs/{org}/sessions/{session}/commit`.
 
 use crate::http::AppState;
+use crate::http::body::{NoKeys, OptionalJson};
 use crate::http::conflicts::FieldConflictAnswer;
 use crate::http::extract::{Caller, Path};
 use crate::http::parameters::Parameters;
@@ -79,6 +80,8 @@ impl From<CommitReport> for CommitAnswer {
     responses((status = 200, body = CommitAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Conflicts, with the report; or the session was committed"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "The key was used for another commit")))]
 pub(super) async fn commit_session(
     State(state): State<AppState>,
@@ -86,6 +89,7 @@ pub(super) async fn commit_session(
     caller: Caller,
     headers: HeaderMap,
     parameters: Parameters,
+    _: OptionalJson<NoKeys>,
 ) -> Result<JsonAnswer<CommitAnswer>, Problem> {
     let commit = read_commit(&headers, parameters)?;
     let sandbox = read_sandbox(organization, caller, &session)?;

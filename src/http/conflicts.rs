@@ -2,7 +2,8 @@
 
 use crate::domain::conflict::{FieldConflict, Resolution};
 use crate::http::AppState;
-use crate::http::extract::{Caller, Json, Path};
+use crate::http::body::Json;
+use crate::http::extract::{Caller, Path};
 use crate::http::list::{ListInfo, ListPage, ListParameters};
 use crate::http::parameters::Parameters;
 use crate::http::problem::{FieldError, Problem};
@@ -161,8 +162,10 @@ pub(super) async fn resolve_conflict(
 ) -> Result<JsonAnswer<ResolvedAnswer>, Problem> {
     parameters.finish()?;
     let id = Uuid::try_parse(&id).map_err(|_| Problem::from(crate::error::Error::ConflictNotFound))?;
-    let reason = read_text("reason", body.reason)?;
-    let resolution = Resolution::read(&body.resolution, body.fields).map_err(Problem::invalid_edit)?;
+    let mut faults = Parameters::default();
+    let reason = read_text(&mut faults, "reason", body.reason);
+    let resolution = faults.take(Resolution::read(&body.resolution, body.fields));
+    let resolution = faults.finish_edit(resolution)?;
     let resolved = state.service.resolve_conflict(&organization, &caller.0, id, &resolution, reason.as_deref()).await?;
     Ok(JsonAnswer(resolved.into()))
 }
@@ -229,9 +232,11 @@ pub(super) async fn resolve_conflicts(
     Json(body): Json<ResolveManyBody>,
 ) -> Result<JsonAnswer<ResolvedManyAnswer>, Problem> {
     parameters.finish()?;
-    let reason = read_text("reason", body.reason)?;
-    let resolution = Resolution::read(&body.resolution, body.fields).map_err(Problem::invalid_edit)?;
-    let filter = read_selection(body.select)?;
+    let mut faults = Parameters::default();
+    let reason = read_text(&mut faults, "reason", body.reason);
+    let resolution = faults.take(Resolution::read(&body.resolution, body.fields));
+    let filter = read_selection(&mut faults, body.select);
+    let resolution = faults.finish_edit(resolution)?;
     let many = state.service.resolve_conflicts(&organization, &caller.0, &filter, &resolution, reason.as_deref()).await?;
     Ok(JsonAnswer(ResolvedManyAnswer {
         matched: many.resolved.len() + many.refused.len(),
@@ -251,10 +256,9 @@ fn read_filter(parameters: &mut Parameters) -> ConflictFilter {
 }
 
 /// A selection says what it selects: nothing at all would be everything.
-fn read_selection(select: Map<String, Value>) -> Result<ConflictFilter, Problem> {
-    let mut faults = Parameters::default();
+fn read_selection(faults: &mut Parameters, select: Map<String, Value>) -> ConflictFilter {
     if select.is_empty() {
-        faults.refuse_value("select", "", &["ids", "session", "stage", "pfaId"]);
+        faults.refuse("select", "must have ids, session, stage or pfaId");
     }
     let mut inner = Parameters::of_object(select);
     let ids: Option<Vec<_>> = inner.all("ids").iter().map(|text| Uuid::try_parse(text).ok()).collect();
@@ -263,6 +267,5 @@ fn read_selection(select: Map<String, Value>) -> Result<ConflictFilter, Problem>
     }
     let filter = ConflictFilter { ids: ids.unwrap_or_default(), ..read_filter(&mut inner) };
     faults.absorb("select", inner);
-    faults.finish()?;
-    Ok(filter)
+    filter
 }

@@ -1,5 +1,6 @@
 //! HTTP: routes, parameters, problems. Handlers extract, make one service call and respond; no SQL.
 
+pub mod body;
 pub mod changes;
 pub mod commit;
 pub mod conflicts;

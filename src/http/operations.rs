@@ -1,7 +1,8 @@
 //! `/ops`: refresh and analyze.
 
 use crate::http::AppState;
-use crate::http::extract::{Caller, Json};
+use crate::http::body::Json;
+use crate::http::extract::Caller;
 use crate::http::number::serialize_decimal;
 use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;

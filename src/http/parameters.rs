@@ -1,14 +1,17 @@
 //! Query parameters: read one by one, with every fault collected, and unknown names refused.
 
+use crate::domain::fault::Fault;
 use crate::http::problem::{FieldError, Problem};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// So many faults are told in all.
-const MOST_FAULTS: usize = 50;
 /// So many unknown parameters are told.
 const MOST_UNKNOWN: usize = 10;
+/// Most characters of a name or value that a fault repeats.
+const MOST_REPEATED: usize = 100;
+/// Parameters whose text is a JSON object.
+const OBJECTS: [&str; 1] = ["contains"];
 
 /// The parameters of one request.
 #[derive(Debug, Default)]
@@ -29,18 +32,35 @@ impl Parameters {
         Self { given, ..Self::default() }
     }
 
-    /// The same parameters as the keys of a JSON object: a list repeats one, an object stands for its text.
+    /// The same parameters as the keys of a JSON object: a list repeats one.
     #[must_use]
     pub fn of_object(object: Map<String, Value>) -> Self {
-        let text = |value: Value| match value {
-            Value::String(text) => text,
-            other => other.to_string(),
-        };
-        let values = |value: Value| match value {
-            Value::Array(values) => values.into_iter().map(text).collect(),
-            other => vec![text(other)],
-        };
-        Self { given: object.into_iter().map(|(name, value)| (name, values(value))).collect(), ..Self::default() }
+        let mut parameters = Self::default();
+        for (name, value) in object {
+            let values = match value {
+                // No value at all would read as no condition, which selects everything.
+                Value::Array(values) if values.is_empty() => {
+                    parameters.refuse(&name, "must not be an empty list");
+                    values
+                }
+                Value::Array(values) => values,
+                other => vec![other],
+            };
+            let mut texts = Vec::new();
+            for value in values {
+                match value {
+                    Value::String(text) => texts.push(text),
+                    Value::Number(_) | Value::Bool(_) => texts.push(value.to_string()),
+                    Value::Object(_) if OBJECTS.contains(&name.as_str()) => texts.push(value.to_string()),
+                    Value::Null | Value::Array(_) | Value::Object(_) => {
+                        parameters.refuse(&name, "must be a value or a list of values");
+                        break;
+                    }
+                }
+            }
+            parameters.given.insert(name, texts);
+        }
+        parameters
     }
 
     /// Every value of a repeatable parameter.
@@ -111,18 +131,38 @@ impl Parameters {
 
     /// Notes a fault.
     pub fn refuse(&mut self, name: &str, message: impl Display) {
-        self.errors.push(FieldError { field: name.to_owned(), message: message.to_string(), allowed: Vec::new() });
+        self.errors.push(FieldError { field: shorten(name), message: message.to_string(), allowed: Vec::new() });
     }
 
     /// Notes a value that is not in a closed list.
     pub fn refuse_value(&mut self, name: &str, value: &str, allowed: &[&str]) {
         let allowed = allowed.iter().map(ToString::to_string).collect();
-        self.errors.push(FieldError { field: name.to_owned(), message: format!("unknown value {value:?}"), allowed });
+        self.errors.push(FieldError { field: shorten(name), message: format!("unknown value {:?}", shorten(value)), allowed });
     }
 
     /// Takes over the faults of parameters that stand inside this one.
     pub fn absorb(&mut self, prefix: &str, inner: Self) {
         self.errors.extend(inner.into_errors().into_iter().map(|error| FieldError { field: format!("{prefix}.{}", error.field), ..error }));
+    }
+
+    /// Takes over the faults of what was read elsewhere; gives what is good.
+    pub fn take<T>(&mut self, read: Result<T, Vec<Fault>>) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(faults) => {
+                self.errors.extend(faults.into_iter().map(FieldError::from));
+                None
+            }
+        }
+    }
+
+    /// Ends the reading of what is done to records: the whole of it, or every fault.
+    ///
+    /// # Errors
+    /// A 400 with every fault.
+    pub fn finish_edit<T>(self, edit: Option<T>) -> Result<T, Problem> {
+        let errors = self.into_errors();
+        edit.filter(|_| errors.is_empty()).ok_or_else(|| Problem::invalid_edit(errors))
     }
 
     /// Ends the reading: names that nobody asked for are faults, too.
@@ -138,10 +178,12 @@ impl Parameters {
         // One fault says what is known; the list would repeat with every name.
         for name in self.given.keys().take(MOST_UNKNOWN) {
             let allowed = self.known.iter().map(ToString::to_string).collect();
-            self.errors.push(FieldError { field: name.clone(), message: "unknown parameter".into(), allowed });
+            self.errors.push(FieldError { field: shorten(name), message: "unknown parameter".into(), allowed });
         }
-        // A value can be wrong thousands of times; nobody reads beyond the first.
-        self.errors.truncate(MOST_FAULTS);
         self.errors
     }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(MOST_REPEATED).collect()
 }

@@ -12,6 +12,9 @@ use serde_json::{Map, Value, json};
 use tower_http::request_id::RequestId;
 use utoipa::ToSchema;
 
+/// So many faults are told in all: a value can be wrong thousands of times, and nobody reads beyond the first.
+pub const MOST_FAULTS: usize = 50;
+
 /// An answer that says what went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -95,15 +98,27 @@ impl Problem {
     /// 400: parameters or fields at fault.
     #[must_use]
     pub fn invalid_parameters(errors: Vec<FieldError>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", "Invalid parameter", "not acceptable: ").naming(errors)
+    }
+
+    /// Appends the names of what is at fault to the detail.
+    fn naming(mut self, mut errors: Vec<FieldError>) -> Self {
+        errors.truncate(MOST_FAULTS);
         let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
-        let detail = format!("not acceptable: {}", names.join(", "));
-        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "invalid_parameter", "Invalid parameter", detail) }
+        self.detail.push_str(&names.join(", "));
+        Self { errors, ..self }
     }
 
     /// 400: a body that is not what the route takes.
     #[must_use]
     pub fn invalid_body(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_body", "Invalid body", detail)
+    }
+
+    /// 400: fields of a body that are missing, unknown or of the wrong type.
+    #[must_use]
+    pub fn invalid_body_fields(errors: Vec<FieldError>) -> Self {
+        Self::invalid_body("not acceptable: ").naming(errors)
     }
 
     /// 404: a resource that is not there, or not the caller's.
@@ -148,11 +163,8 @@ impl Problem {
 
     /// 400: an edit that sets fields to what they may not be; nothing was saved.
     #[must_use]
-    pub fn invalid_edit(faults: Vec<Fault>) -> Self {
-        let errors: Vec<FieldError> = faults.into_iter().map(FieldError::from).collect();
-        let names: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
-        let detail = format!("not acceptable: {}; nothing was saved", names.join(", "));
-        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "invalid_edit", "Invalid edit", detail) }
+    pub fn invalid_edit(errors: Vec<FieldError>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_edit", "Invalid edit", "nothing was saved; not acceptable: ").naming(errors)
     }
 
     /// 409: something stands in the way.
@@ -191,7 +203,7 @@ impl From<Error> for Problem {
             Error::TooManyVanished { .. } | Error::PagesNotWhole { .. } | Error::RunCancelled | Error::Pems(_) => {
                 Self::unavailable("pems_failed", &error.to_string(), 60)
             }
-            Error::InvalidEdit(faults) => Self::invalid_edit(faults.clone()),
+            Error::InvalidEdit(faults) => Self::invalid_edit(faults.iter().cloned().map(FieldError::from).collect()),
             Error::EditRefused { matched, refused } => {
                 let problem = Self::new(StatusCode::BAD_REQUEST, "edit_refused", "Invalid edit", error.to_string());
                 let refused: Vec<_> = refused.iter().map(RefusedAnswer::from).collect();

@@ -1,10 +1,11 @@
 //! `/orgs/{org}/sessions`: open a sandbox, list mine, look, discard.
 
 use crate::http::AppState;
-use crate::http::extract::{Caller, OptionalJson, Path};
+use crate::http::body::OptionalJson;
+use crate::http::extract::{Caller, Path};
 use crate::http::list::{ListInfo, ListPage, ListParameters};
 use crate::http::parameters::Parameters;
-use crate::http::problem::{FieldError, Problem};
+use crate::http::problem::Problem;
 use crate::service::sessions::{Sandbox, Session, SessionQuery};
 use axum::Json as JsonAnswer;
 use axum::extract::State;
@@ -15,7 +16,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Most characters of a name or a reason.
-pub(super) const MAX_NAME: usize = 500;
+const MAX_NAME: usize = 500;
 
 /// What a sandbox is opened with.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -117,11 +118,11 @@ pub(super) async fn open_session(
     State(state): State<AppState>,
     Path(organization): Path<String>,
     caller: Caller,
-    parameters: Parameters,
+    mut parameters: Parameters,
     OptionalJson(body): OptionalJson<OpenSession>,
 ) -> Result<(StatusCode, HeaderMap, JsonAnswer<SessionAnswer>), Problem> {
+    let name = read_text(&mut parameters, "name", body.name);
     parameters.finish()?;
-    let name = read_text("name", body.name)?;
     let session = state.service.open_session(&organization, &caller.0, name.as_deref()).await?;
     let mut headers = HeaderMap::new();
     if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/orgs/{organization}/sessions/{}", session.id)) {
@@ -192,13 +193,10 @@ pub(super) fn read_sandbox(organization: String, caller: Caller, session: &str) 
 }
 
 /// A name or a reason: blank is none.
-pub(super) fn read_text(field: &'static str, text: Option<String>) -> Result<Option<String>, Problem> {
-    let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    match text {
-        Some(text) if text.chars().count() > MAX_NAME || text.contains('\0') => {
-            let message = format!("must be at most {MAX_NAME} characters without NUL");
-            Err(Problem::invalid_parameters(vec![FieldError { field: field.into(), message, allowed: Vec::new() }]))
-        }
-        text => Ok(text),
+pub(super) fn read_text(faults: &mut Parameters, field: &str, text: Option<String>) -> Option<String> {
+    let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())?;
+    if text.chars().count() > MAX_NAME || text.contains('\0') {
+        faults.refuse(field, format!("must be at most {MAX_NAME} characters without NUL"));
     }
+    Some(text)
 }

@@ -3,8 +3,10 @@
 use crate::domain::kpi::Split;
 use crate::domain::operation::{MOST_DAYS, Operation};
 use crate::domain::patch::read_patch;
+use crate::error::Error;
 use crate::http::AppState;
-use crate::http::extract::{Caller, Json, Path};
+use crate::http::body::{Json, only_object};
+use crate::http::extract::{Caller, Path};
 use crate::http::number::serialize_decimal;
 use crate::http::parameters::Parameters;
 use crate::http::problem::{Problem, RefusedAnswer};
@@ -23,8 +25,10 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub struct EditBody {
     /// Which records.
+    #[serde(deserialize_with = "only_object")]
     pub select: SelectBody,
     /// What is done to them.
+    #[serde(deserialize_with = "only_object")]
     pub operation: OperationBody,
     /// Why, for the history.
     pub reason: Option<String>,
@@ -151,8 +155,12 @@ pub(in crate::http) async fn edit_records(
 
 /// Reads the body, or tells every fault of it.
 fn read_edit(body: EditBody) -> Result<BulkEdit, Problem> {
-    let reason = read_text("reason", body.reason)?;
+    // Counted first: the ids are not looked at any further.
+    if body.select.pfa_ids.as_ref().is_some_and(|pfa_ids| pfa_ids.len() > MOST_RECORDS) {
+        return Err(Error::SelectionTooLarge(MOST_RECORDS).into());
+    }
     let mut faults = Parameters::default();
+    let reason = read_text(&mut faults, "reason", body.reason);
     let is_atomic = match body.mode.as_deref() {
         None | Some("skipInvalid") => false,
         Some("atomic") => true,
@@ -162,20 +170,13 @@ fn read_edit(body: EditBody) -> Result<BulkEdit, Problem> {
         }
     };
     let selection = read_selection(&mut faults, body.select);
-    let operation = read_operation(&mut faults, body.operation)?;
-    faults.finish()?;
-    match (selection, operation) {
-        (Some(selection), Some(operation)) => Ok(BulkEdit { selection, operation, reason, is_atomic, is_preview: body.preview }),
-        _ => Err(Problem::invalid_body("select and operation are needed")),
-    }
+    let operation = read_operation(&mut faults, body.operation);
+    let (selection, operation) = faults.finish_edit(selection.zip(operation))?;
+    Ok(BulkEdit { selection, operation, reason, is_atomic, is_preview: body.preview })
 }
 
 fn read_selection(faults: &mut Parameters, select: SelectBody) -> Option<Selection> {
     match (select.pfa_ids, select.filter) {
-        (Some(pfa_ids), None) if pfa_ids.len() > MOST_RECORDS => {
-            faults.refuse("select.pfaIds", format!("must be at most {MOST_RECORDS} ids"));
-            None
-        }
         (Some(pfa_ids), None) => Some(Selection::PfaIds(pfa_ids.into_iter().collect())),
         (None, Some(filter)) => {
             let mut inner = Parameters::of_object(filter);
@@ -184,27 +185,25 @@ fn read_selection(faults: &mut Parameters, select: SelectBody) -> Option<Selecti
             Some(Selection::Filter(filter))
         }
         _ => {
-            faults.refuse_value("select", "", &["pfaIds", "filter"]);
+            faults.refuse("select", "must have either pfaIds or filter");
             None
         }
     }
 }
 
 /// The fields that `set` sets are told as fields of the record.
-fn read_operation(faults: &mut Parameters, operation: OperationBody) -> Result<Option<Operation>, Problem> {
+fn read_operation(faults: &mut Parameters, operation: OperationBody) -> Option<Operation> {
     let most = format!("a whole number from -{MOST_DAYS} to {MOST_DAYS}");
     match (operation.kind.as_str(), operation.fields, operation.days) {
-        ("set", Some(fields), None) => return read_patch(fields).map(|patch| Some(Operation::Set(patch))).map_err(Problem::invalid_edit),
+        ("set", Some(fields), None) => return faults.take(read_patch(fields)).map(Operation::Set),
         ("set", _, _) => faults.refuse("operation.fields", "must be the fields to set, without days"),
-        ("shiftDates", None, Some(days)) if days.unsigned_abs() <= MOST_DAYS.unsigned_abs() => {
-            return Ok(Some(Operation::ShiftDates(days)));
-        }
+        ("shiftDates", None, Some(days)) if days.unsigned_abs() <= MOST_DAYS.unsigned_abs() => return Some(Operation::ShiftDates(days)),
         ("shiftDates", _, _) => faults.refuse("operation.days", format!("must be {most}, without fields")),
-        ("setDuration", None, Some(days)) if (0..=MOST_DAYS).contains(&days) => return Ok(Some(Operation::SetDuration(days))),
+        ("setDuration", None, Some(days)) if (0..=MOST_DAYS).contains(&days) => return Some(Operation::SetDuration(days)),
         ("setDuration", _, _) => faults.refuse("operation.days", format!("must be a whole number from 0 to {MOST_DAYS}, without fields")),
-        ("resetToPlan", None, None) => return Ok(Some(Operation::ResetToPlan)),
+        ("resetToPlan", None, None) => return Some(Operation::ResetToPlan),
         ("resetToPlan", _, _) => faults.refuse("operation.type", "resetToPlan takes neither fields nor days"),
         (other, _, _) => faults.refuse_value("operation.type", other, &["set", "shiftDates", "setDuration", "resetToPlan"]),
     }
-    Ok(None)
+    None
 }

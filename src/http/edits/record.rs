@@ -2,8 +2,9 @@
 
 use crate::domain::patch::read_patch;
 use crate::http::AppState;
+use crate::http::body::Json;
 use crate::http::etag::tagged_json;
-use crate::http::extract::{Caller, Json, Path};
+use crate::http::extract::{Caller, Path};
 use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
 use crate::http::records::MergedRecord;
@@ -37,10 +38,12 @@ pub(in crate::http) async fn edit_record(
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response, Problem> {
     let reason = parameters.one("reason");
+    let reason = read_text(&mut parameters, "reason", reason);
     parameters.finish()?;
     let sandbox = read_sandbox(organization, caller, &session)?;
-    let patch = read_patch(body).map_err(Problem::invalid_edit)?;
-    let edit = RecordEdit { pfa_id, patch, reason: read_text("reason", reason)?, if_match: read_if_match(&headers) };
+    let mut faults = Parameters::default();
+    let patch = faults.take(read_patch(body));
+    let edit = RecordEdit { pfa_id, patch: faults.finish_edit(patch)?, reason, if_match: read_if_match(&headers) };
     let row = state.service.edit_record(&sandbox, &edit).await?;
     // The answer carries the new tag; a condition of the request was about the old one.
     Ok(tagged_json(&HeaderMap::new(), row))

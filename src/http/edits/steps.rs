@@ -1,6 +1,7 @@
 //! Undo and redo.
 
 use crate::http::AppState;
+use crate::http::body::{NoKeys, OptionalJson};
 use crate::http::extract::{Caller, Path};
 use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
@@ -47,12 +48,15 @@ impl From<Step> for StepDetails {
     params(("org" = String, Path, description = "Code of the organization"), ("session" = Uuid, Path, description = "The session")),
     responses((status = 200, body = StepAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "Nothing to undo, or the session was committed")))]
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "Nothing to undo, or the session was committed"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn undo_step(
     state: State<AppState>,
     path: Path<(String, String)>,
     caller: Caller,
     parameters: Parameters,
+    _: OptionalJson<NoKeys>,
 ) -> Result<JsonAnswer<StepAnswer>, Problem> {
     move_step(state, path, caller, parameters, Direction::Undo).await
 }
@@ -62,12 +66,15 @@ pub(in crate::http) async fn undo_step(
     params(("org" = String, Path, description = "Code of the organization"), ("session" = Uuid, Path, description = "The session")),
     responses((status = 200, body = StepAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "Nothing to redo, or the session was committed")))]
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "Nothing to redo, or the session was committed"),
+        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn redo_step(
     state: State<AppState>,
     path: Path<(String, String)>,
     caller: Caller,
     parameters: Parameters,
+    _: OptionalJson<NoKeys>,
 ) -> Result<JsonAnswer<StepAnswer>, Problem> {
     move_step(state, path, caller, parameters, Direction::Redo).await
 }
