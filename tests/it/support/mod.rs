@@ -6,6 +6,7 @@ pub mod container;
 pub mod model;
 pub mod pems;
 pub mod process;
+pub mod planner;
 pub mod server;
 pub mod world;
 
