@@ -14,6 +14,8 @@ use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 use std::fmt;
 use std::marker::PhantomData;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Most characters of a message about a value.
 const MOST_MESSAGE: usize = 200;
@@ -22,7 +24,7 @@ const MOST_MESSAGE: usize = 200;
 #[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned + PartialSchema, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -42,7 +44,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 #[derive(Debug, Clone, Copy)]
 pub struct OptionalJson<T>(pub T);
 
-impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+impl<T: DeserializeOwned + PartialSchema + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -60,12 +62,12 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
 }
 
 /// What a body holds where nothing can be said: a key in it was meant for something else.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoKeys {}
 
 /// Reads a typed body. What is at fault is taken out and the rest read again, until every fault is known.
-fn read_body<T: DeserializeOwned>(mut value: Value) -> Result<T, Problem> {
+fn read_body<T: DeserializeOwned + PartialSchema>(mut value: Value) -> Result<T, Problem> {
     if !value.is_object() {
         return Err(Problem::invalid_body("the body must be a JSON object"));
     }
@@ -79,19 +81,36 @@ fn read_body<T: DeserializeOwned>(mut value: Value) -> Result<T, Problem> {
         let mut path = keys_of(error.path());
         let message: String = error.inner().to_string().chars().take(MOST_MESSAGE).collect();
         let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
-        // A missing field may be one that was taken out a moment ago.
         let field = path.iter().map(String::as_str).chain(missing.map(|(name, _)| name)).collect::<Vec<_>>().join(".");
-        let is_known = faults.iter().any(|fault: &FieldError| fault.field == field || fault.field.starts_with(&format!("{field}.")));
-        if !is_known {
-            let message = if missing.is_some() { "is missing".to_owned() } else { message };
-            faults.push(FieldError { field, message, allowed: Vec::new() });
-        }
+        note(&mut faults, field, if missing.is_some() { "is missing" } else { &message });
         let last = path.pop();
         if faults.len() == MOST_FAULTS || !last.is_some_and(|key| take_out(&mut value, &path, &key)) {
             break;
         }
     }
+    // Of the body's own missing fields the reading tells only the first.
+    for field in required_fields::<T>() {
+        if value.get(&field).is_none() {
+            note(&mut faults, field, "is missing");
+        }
+    }
     Err(Problem::invalid_body_fields(faults))
+}
+
+/// Notes a fault, but not that a field is missing which was taken out a moment ago.
+fn note(faults: &mut Vec<FieldError>, field: String, message: &str) {
+    let inside = format!("{field}.");
+    if !faults.iter().any(|fault| fault.field == field || fault.field.starts_with(&inside)) {
+        faults.push(FieldError { field, message: message.to_owned(), allowed: Vec::new() });
+    }
+}
+
+/// The fields that a body must have, as the OpenAPI document tells them.
+fn required_fields<T: PartialSchema>() -> Vec<String> {
+    match T::schema() {
+        RefOr::T(Schema::Object(object)) => object.required,
+        _ => Vec::new(),
+    }
 }
 
 /// The keys that lead to a value; of a list the whole list.
@@ -135,7 +154,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     #[expect(dead_code, reason = "only its reading is of interest")]
     struct Outer {
@@ -143,9 +162,10 @@ mod tests {
         #[serde(deserialize_with = "only_object")]
         inner: Inner,
         list: Option<Vec<String>>,
+        must: String,
     }
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Deserialize, ToSchema)]
     #[serde(deny_unknown_fields)]
     #[expect(dead_code, reason = "only its reading is of interest")]
     struct Inner {
@@ -161,14 +181,14 @@ mod tests {
 
     #[test]
     fn every_field_at_fault_is_named_at_once() {
-        assert!(read_body::<Outer>(json!({"inner": {"number": 1}})).is_ok());
+        assert!(read_body::<Outer>(json!({"inner": {"number": 1}, "must": ""})).is_ok());
         assert_eq!(
             faults(json!({"name": 1, "inner": {"number": "1", "flag": 2, "x": 3}, "list": ["a", 1, 2], "bogus": {}})),
-            ["bogus", "inner.flag", "inner.number", "inner.x", "list", "name"]
+            ["bogus", "inner.flag", "inner.number", "inner.x", "list", "name", "must"]
         );
-        assert_eq!(faults(json!({"list": 1})), ["list", "inner"]);
-        assert_eq!(faults(json!({"inner": {"flag": 1}, "name": []})), ["inner.flag", "inner.number", "name"]);
-        assert_eq!(faults(json!({"inner": [1, true]})), ["inner"], "no list instead of an object");
+        assert_eq!(faults(json!({"list": 1})), ["list", "inner", "must"]);
+        assert_eq!(faults(json!({"inner": {"flag": 1}, "name": []})), ["inner.flag", "inner.number", "name", "must"]);
+        assert_eq!(faults(json!({"inner": [1, true]})), ["inner", "must"], "no list instead of an object");
         assert!(faults(json!([1])).is_empty(), "there is no field to name");
     }
 

@@ -6,6 +6,7 @@
 
 mod support;
 
+mod bulk_edits;
 mod conditional;
 mod contract;
 mod crashes;
@@ -31,4 +32,5 @@ mod refresh;
 mod sandboxes;
 mod settings;
 mod statements;
+mod undo_steps;
 mod values;

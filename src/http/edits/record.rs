@@ -13,7 +13,15 @@ use crate::service::edits::RecordEdit;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// A JSON merge patch.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct PatchBody(Map<String, Value>);
 
 /// Edits one record by a JSON merge patch (RFC 7386): null clears a field, a value sets it, what is
 /// absent stays. A field set back to its base leaves the draft.
@@ -35,7 +43,7 @@ pub(in crate::http) async fn edit_record(
     caller: Caller,
     headers: HeaderMap,
     mut parameters: Parameters,
-    Json(body): Json<Map<String, Value>>,
+    Json(PatchBody(body)): Json<PatchBody>,
 ) -> Result<Response, Problem> {
     let reason = parameters.one("reason");
     let reason = read_text(&mut parameters, "reason", reason);
