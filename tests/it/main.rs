@@ -7,6 +7,7 @@
 mod support;
 
 mod bulk_edits;
+mod commits;
 mod conditional;
 mod contract;
 mod crashes;
@@ -34,3 +35,4 @@ mod settings;
 mod statements;
 mod undo_steps;
 mod values;
+mod what_if;
