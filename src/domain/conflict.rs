@@ -83,12 +83,15 @@ pub struct ConflictingFields {
 }
 
 impl ConflictingFields {
-    /// Of all fields of a delta those that need a decision.
+    /// Of all fields of a delta those that need a decision. Where what others made of them was taken
+    /// back meanwhile that is none; then the whole change is decided upon.
     #[must_use]
     pub fn of(comparisons: Vec<Comparison>, broken_rules: &[String]) -> Self {
         let rules: Vec<_> = broken_rules.iter().filter_map(|code| Rule::from_code(code)).collect();
         let is_ruled = |field: &str| rules.iter().any(|rule| rule.fields().iter().any(|ruled| ruled.key() == field));
-        let fields = comparisons.into_iter().filter(|comparison| comparison.conflict || is_ruled(&comparison.field));
+        let is_open = |comparison: &Comparison| comparison.conflict || is_ruled(&comparison.field);
+        let is_settled = !comparisons.iter().any(is_open);
+        let fields = comparisons.into_iter().filter(|comparison| is_settled || is_open(comparison));
         let fields = fields.map(|Comparison { field, base, ours, theirs, .. }| FieldConflict { field, base, ours, theirs });
         Self { fields: fields.collect(), rules: rules.iter().map(|rule| rule.message().to_owned()).collect() }
     }
@@ -236,6 +239,13 @@ mod tests {
         let published = object(serde_json::from_str(r#"{"rate": 1.0, "dor": "BEO", "model": "y", "class": "c"}"#).expect("JSON"));
         let conflicts: Vec<_> = three_way(&draft(), &published).into_iter().filter(|c| c.conflict).map(|c| c.field).collect();
         assert_eq!(conflicts, ["model"], "as it was, the same change, another value, as it was");
+    }
+
+    #[test]
+    fn a_settled_conflict_is_about_the_whole_change() {
+        let keys = |published: Value| ConflictingFields::of(three_way(&draft(), &object(published)), &[]).keys();
+        assert_eq!(keys(json!({"rate": 1, "dor": "PROJECT", "model": "y", "class": "c"})), ["model"]);
+        assert_eq!(keys(json!({"rate": 1, "dor": "PROJECT", "model": "m", "class": "c"})).len(), 4);
     }
 
     #[test]
