@@ -127,7 +127,7 @@ async fn organization(service: &PfaMirrorService, round: usize) -> String {
         let records: Vec<_> = (0..RECORDS).map(|number| canonicalise(record(number).as_object().unwrap().clone()).unwrap().0).collect();
         let mut load = service.begin_load(&[&organization]).await.unwrap();
         load.stage(&records).await.unwrap();
-        load.apply(&Batch { organization: organization.clone(), id: Uuid::new_v4(), loaded_by: "test".to_owned() }).await.unwrap();
+        load.apply(&Batch::import(&organization, Uuid::new_v4(), "test")).await.unwrap();
         load.commit(|_| ()).await.unwrap();
         service.refresh_views("test").await.unwrap();
     }

@@ -5,8 +5,8 @@ pub mod checks;
 pub mod container;
 pub mod model;
 pub mod pems;
-pub mod process;
 pub mod planner;
+pub mod process;
 pub mod server;
 pub mod world;
 
