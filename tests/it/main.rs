@@ -35,6 +35,7 @@ mod refresh;
 mod sandboxes;
 mod settings;
 mod statements;
+mod sync_read;
 mod undo_steps;
 mod values;
 mod what_if;

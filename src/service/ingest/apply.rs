@@ -135,13 +135,30 @@ impl Load {
     }
 }
 
+impl Load {
+    /// Ids of records that are not discontinued and were not staged.
+    ///
+    /// # Errors
+    /// [`Error::TooManyVanished`] when they are more than so many per cent; or the database fails.
+    pub async fn find_missing(&mut self, organization: &str, most_percent: u32) -> Result<Vec<String>> {
+        let no_guard: Option<DateTime<Utc>> = None;
+        let (vanished, live): (i64, i64) =
+            sqlx::query_as(COUNT_VANISHED).bind(organization).bind(no_guard).fetch_one(self.connection()).await?;
+        check_vanished(vanished, live, most_percent)?;
+        Ok(sqlx::query_scalar(FIND_VANISHED).bind(organization).fetch_all(self.connection()).await?)
+    }
+}
+
+fn check_vanished(vanished: i64, live: i64, most_percent: u32) -> Result<()> {
+    let is_too_many = vanished * 100 > live * i64::from(most_percent);
+    if is_too_many { Err(Error::TooManyVanished { vanished, live, most_percent }) } else { Ok(()) }
+}
+
 /// Stages the records that the source lacks once more, as discontinued; gives their number.
 async fn stage_vanished(connection: &mut PgConnection, batch: &Batch, most_percent: u32) -> Result<u64> {
     let (organization, since) = (&batch.organization, batch.origin.since());
     let (vanished, live): (i64, i64) = sqlx::query_as(COUNT_VANISHED).bind(organization).bind(since).fetch_one(&mut *connection).await?;
-    if vanished * 100 > live * i64::from(most_percent) {
-        return Err(Error::TooManyVanished { vanished, live, most_percent });
-    }
+    check_vanished(vanished, live, most_percent)?;
     let staged = sqlx::query(STAGE_VANISHED).bind(organization).bind(since).execute(&mut *connection).await?;
     Ok(staged.rows_affected())
 }
@@ -199,6 +216,13 @@ const COUNT_VANISHED: &str = "
       from pfa_mirror m
       left join (select data->>'pfaId' as pfa_id from pfa_staging) s on s.pfa_id = m.pfa_id
      where m.organization_id = $1 and not m.is_discontinued and ($2::timestamptz is null or not pfa_in_flight($1, m.id, $2))";
+
+const FIND_VANISHED: &str = "
+    select m.pfa_id
+      from pfa_mirror m
+      left join (select data->>'pfaId' as pfa_id from pfa_staging) s on s.pfa_id = m.pfa_id
+     where m.organization_id = $1 and not m.is_discontinued and s.pfa_id is null
+     order by m.pfa_id";
 
 const STAGE_VANISHED: &str = r#"
     insert into pfa_staging (data, stamp)

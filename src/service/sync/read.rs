@@ -1,12 +1,13 @@
 //! Reading PEMS into the mirror: page after page into the staging table, then one apply.
 //!
-//! A full run must have come whole: as many different records as PEMS counts. Only then can a
-//! record that no page brought be said to have vanished.
+//! A full run must have come whole: as many different records as PEMS counts. And a record that no
+//! page brought, because pages move while PEMS goes on working, is asked for by its id before it is
+//! said to have vanished.
 
 use super::runs::{RunDirection, RunOutcome, RunType, write_outcome};
 use crate::domain::record::{Finding, canonicalise};
 use crate::error::{Error, Result, in_one_line};
-use crate::pems::{GridFilter, IDS_OF_A_FILTER, PemsClient, PemsRecord};
+use crate::pems::{GridFilter, Head, IDS_OF_A_FILTER, PemsClient, PemsRecord};
 use crate::service::PfaMirrorService;
 use crate::service::ingest::{Batch, Load, Origin, Staged, Vanished};
 use chrono::{DateTime, Duration, NaiveDateTime, SecondsFormat, Utc};
@@ -150,27 +151,60 @@ impl PfaMirrorService {
         let organization = run.request.organization.clone();
         let head = pems.read_head(&organization).await?;
         let mut brought = Brought::default();
-        let filters = self.filters_of(&run.request).await?;
-        let mut total = 0;
-        for filter in &filters {
-            let before = pems.count_records(&organization, filter).await?;
-            total += before;
-            let so_far = (run.load.drop_repeated().await?, brought.outcome.errored);
-            let mut next = Some(1);
-            while let Some(cursor) = next {
-                let page = pems.read_page(&organization, &head, filter, cursor).await?;
-                next = page.next;
-                brought.take(page.records, &organization, &mut run.load).await?;
-                self.report_progress(&organization, run.id, brought.staged, total).await?;
-            }
-            let came = run.load.drop_repeated().await? - so_far.0 + (brought.outcome.errored - so_far.1);
+        for filter in &self.filters_of(&run.request).await? {
+            let so_far = brought.different(run).await?;
+            let counted = pems.count_records(&organization, filter).await?;
+            self.read_filter(pems, &head, run, &mut brought, filter, so_far + counted).await?;
+            let mut came = brought.different(run).await? - so_far;
             // PEMS goes on working meanwhile, so either count is right.
-            let expected = if came < before { before.min(pems.count_records(&organization, filter).await?) } else { before };
+            let expected = if came < counted { counted.min(pems.count_records(&organization, filter).await?) } else { counted };
+            if let SyncScope::Full { most_vanished_percent } = run.request.scope {
+                let missing = run.load.find_missing(&organization, most_vanished_percent).await;
+                let missing = if came < expected { missing.map_err(|_| Error::PagesNotWhole { came, expected })? } else { missing? };
+                came += self.ask_for_missing(pems, &head, run, &mut brought, &missing).await?;
+            }
             if came < expected {
                 return Err(Error::PagesNotWhole { came, expected });
             }
         }
         Ok(brought)
+    }
+
+    /// Stages all pages of a filter.
+    async fn read_filter(
+        &self,
+        pems: &PemsClient,
+        head: &Head,
+        run: &mut ReadRun,
+        brought: &mut Brought,
+        filter: &GridFilter,
+        total: u64,
+    ) -> Result<()> {
+        let organization = run.request.organization.clone();
+        let mut next = Some(1);
+        while let Some(cursor) = next {
+            let page = pems.read_page(&organization, head, filter, cursor).await?;
+            next = page.next;
+            brought.take(page.records, &organization, &mut run.load).await?;
+            self.report_progress(&organization, run.id, brought.staged, total).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for records by their ids: those that are there are staged, the others have vanished. Both are accounted for.
+    async fn ask_for_missing(
+        &self,
+        pems: &PemsClient,
+        head: &Head,
+        run: &mut ReadRun,
+        brought: &mut Brought,
+        missing: &[String],
+    ) -> Result<u64> {
+        for ids in missing.chunks(IDS_OF_A_FILTER) {
+            let total = brought.staged;
+            self.read_filter(pems, head, run, brought, &GridFilter::Ids(ids.to_vec()), total).await?;
+        }
+        Ok(missing.len() as u64)
     }
 
     async fn filters_of(&self, request: &SyncRequest) -> Result<Vec<GridFilter>> {
@@ -198,6 +232,11 @@ impl PfaMirrorService {
 }
 
 impl Brought {
+    /// How many different records came so far, those that could not be taken included.
+    async fn different(&self, run: &mut ReadRun) -> Result<u64> {
+        Ok(run.load.drop_repeated().await? + self.outcome.errored)
+    }
+
     /// Stages the records of a page; what is no record of the organization is counted and told.
     async fn take(&mut self, records: Vec<PemsRecord>, organization: &str, load: &mut Load) -> Result<()> {
         let mut good = Vec::with_capacity(records.len());
