@@ -6,6 +6,7 @@
 
 mod support;
 
+mod bad_input;
 mod bulk_edits;
 mod commits;
 mod conditional;
@@ -25,6 +26,7 @@ mod merged_model;
 mod migrations;
 mod openapi;
 mod pems;
+mod operations;
 mod plans;
 mod postgres_conf;
 mod problems;
