@@ -1,6 +1,6 @@
 //! Putting the parts together: database, schema, service, routes, jobs.
 
-use crate::config::Settings;
+use crate::config::{SettingError, Settings};
 use crate::db::{Database, OpenError, migrate};
 use crate::error::Error;
 use crate::http::{AppState, router, server};
@@ -42,6 +42,9 @@ pub enum AppError {
     /// The metrics recorder failed.
     #[error("metrics cannot be recorded: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// A setting is wrong.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The schema is behind and may not be brought up to date.
     #[error("{0} migrations are waiting and --no-migrate was given; run `pfa-vanguard migrate`")]
     MigrationsWaiting(usize),
@@ -107,6 +110,7 @@ impl App {
         let shutdown = Shutdown::default();
         let outcome = self.run(settings, listener, on_ready, &shutdown).await;
         shutdown.token.cancel();
+        self.service.stop();
         shutdown.drain().await;
         self.close().await;
         tracing::info!("stopped");
@@ -117,8 +121,15 @@ impl App {
         shutdown.on_signal()?;
         let metrics = PrometheusBuilder::new().install_recorder()?;
         shutdown.tasks.spawn(keep_metrics_small(metrics.clone(), shutdown.token.clone()));
-        let router = router::router(AppState { service: self.service.clone(), metrics });
-        let jobs = Jobs::start(self.service.clone(), schedule_of(settings), shutdown).await?;
+        let pems = settings.pems.client()?;
+        let state = AppState {
+            service: self.service.clone(),
+            pems: pems.clone(),
+            most_vanished_percent: settings.pems.sync_max_vanished_percent,
+            metrics,
+        };
+        let router = router::router(state);
+        let jobs = Jobs::start(self.service.clone(), pems, schedule_of(settings), shutdown).await?;
         tracing::info!(address = %listener.local_addr()?, "serving");
         on_ready();
         let outcome = tokio::select! {
@@ -151,6 +162,7 @@ fn schedule_of(settings: &Settings) -> Schedule {
         refresh_cron: settings.refresh_cron.clone(),
         idle_session_days: settings.idle_session_days,
         discards_idle_sessions: settings.discard_idle_sessions,
+        sync_cron: settings.pems.sync_cron.clone(),
     }
 }
 

@@ -84,6 +84,9 @@ pub enum Error {
     /// No such sync run.
     #[error("this run does not exist")]
     RunNotFound,
+    /// There is no PEMS in the settings.
+    #[error("PEMS is off: the service has no PFA_PEMS_URL")]
+    PemsOff,
     /// PEMS does not do what it is asked.
     #[error(transparent)]
     Pems(#[from] PemsError),

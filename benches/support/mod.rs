@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The whole service on a database, as a router.
 pub fn api(pool: PgPool) -> axum::Router {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    router::router(AppState { service: PfaMirrorService::new(pool), metrics })
+    router::router(AppState { service: PfaMirrorService::new(pool), pems: None, most_vanished_percent: 10, metrics })
 }
 
 /// Adds what a piece of work takes to a list.

@@ -2,6 +2,7 @@
 
 mod analyze;
 mod demo;
+mod fake_pems;
 mod generate;
 mod import;
 mod lines;
@@ -10,6 +11,7 @@ mod openapi;
 mod progress;
 mod refresh;
 mod serve;
+mod sync;
 
 use crate::app::AppError;
 use crate::config::{SettingError, Settings};
@@ -43,6 +45,10 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Load records of one organization from a file.
     Import(import::ImportArgs),
+    /// Read records from PEMS into the mirror.
+    Sync(sync::SyncArgs),
+    /// Run a stand-in for PEMS with the demo's records, to try things out.
+    FakePems(fake_pems::FakePemsArgs),
     /// Refresh the KPI and timeline summaries now.
     Refresh,
     /// Measure the promised readings on an organization's data.
@@ -115,6 +121,8 @@ async fn run(Cli { command, settings }: Cli) -> Result<(), CommandError> {
         Command::Migrate => migrate::run(&settings).await,
         Command::Generate(args) => generate::run(&settings, &args).await,
         Command::Import(args) => import::run(&settings, &args).await,
+        Command::Sync(args) => sync::run(&settings, &args).await,
+        Command::FakePems(args) => fake_pems::run(&args).await,
         Command::Refresh => refresh::run(&settings).await,
         Command::Analyze(args) => analyze::run(&settings, &args).await,
         Command::Openapi => openapi::run(),
@@ -138,8 +146,10 @@ fn end_of_parsing(error: &clap::Error) -> ExitCode {
         .and_then(clap::Arg::get_env)
         .map_or_else(|| flag.to_owned(), |name| format!("{} ({flag})", name.to_string_lossy()));
     let value = match error.get(ContextKind::InvalidValue) {
-        // A URL can hold a password.
-        Some(ContextValue::String(value)) if flag != "--database-url" => format!(" {value:?}"),
+        // They are passwords, or can hold one.
+        Some(ContextValue::String(value)) if !["--database-url", "--pems-url", "--pems-password", "--pems-api-key"].contains(&flag) => {
+            format!(" {value:?}")
+        }
         _ => String::new(),
     };
     let reason = match (error.get(ContextKind::ValidValue), std::error::Error::source(error)) {

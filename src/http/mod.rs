@@ -22,8 +22,10 @@ pub mod records;
 pub mod router;
 pub mod server;
 pub mod sessions;
+pub mod sync_runs;
 pub mod timeline;
 
+use crate::pems::PemsClient;
 use crate::service::PfaMirrorService;
 use metrics_exporter_prometheus::PrometheusHandle;
 
@@ -32,6 +34,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 pub struct AppState {
     /// The service.
     pub service: PfaMirrorService,
+    /// PEMS, unless it is off.
+    pub pems: Option<PemsClient>,
+    /// How many per cent of an organization's records a full sync may find vanished, unless it is told otherwise.
+    pub most_vanished_percent: u32,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
 }

@@ -3,7 +3,7 @@
 use crate::http::problem::{Problem, render_problems};
 use crate::http::{
     AppState, changes, commit, conflicts, docs, edits, health, history, kpis, operations, organizations, pending, records, sessions,
-    timeline,
+    sync_runs, timeline,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
@@ -49,6 +49,9 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(conflicts::resolve_conflict))
         .routes(routes!(conflicts::resolve_conflicts))
         .routes(routes!(pending::list_pending))
+        .routes(routes!(sync_runs::start_run, sync_runs::list_runs))
+        .routes(routes!(sync_runs::get_run))
+        .routes(routes!(sync_runs::cancel_run))
         .routes(routes!(operations::refresh_summaries, operations::list_refreshes))
         .routes(routes!(operations::analyze_queries))
 }

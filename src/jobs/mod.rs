@@ -3,10 +3,13 @@
 
 mod idle_sessions;
 mod refresh;
+mod sync;
 
 pub use idle_sessions::run_idle_sessions;
 pub use refresh::run_refresh;
+pub use sync::run_sync;
 
+use crate::pems::PemsClient;
 use crate::service::PfaMirrorService;
 use crate::shutdown::Shutdown;
 use std::sync::Arc;
@@ -30,26 +33,40 @@ pub struct Schedule {
     pub idle_session_days: u32,
     /// Whether idle sandboxes are discarded.
     pub discards_idle_sessions: bool,
+    /// When PEMS is read, as a cron expression.
+    pub sync_cron: String,
 }
 
 impl Jobs {
-    /// Schedules the refresh of the summaries and the look for idle sandboxes.
+    /// Schedules the refresh of the summaries, the look for idle sandboxes and, unless PEMS is off, the sync.
     ///
     /// # Errors
     /// When the scheduler cannot take the expression.
-    pub async fn start(service: PfaMirrorService, schedule: Schedule, shutdown: &Shutdown) -> Result<Self, JobSchedulerError> {
+    pub async fn start(
+        service: PfaMirrorService,
+        pems: Option<PemsClient>,
+        schedule: Schedule,
+        shutdown: &Shutdown,
+    ) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
         let refreshing = service.clone();
         let refresh = repeat(&schedule.refresh_cron, "refresh", shutdown, move || {
             let service = refreshing.clone();
             async move { run_refresh(&service).await }
         })?;
+        let sync = pems.map(|pems| {
+            let service = service.clone();
+            repeat(&schedule.sync_cron, "sync", shutdown, move || {
+                let (service, pems) = (service.clone(), pems.clone());
+                async move { run_sync(&service, &pems).await }
+            })
+        });
         let idle = repeat(IDLE_SESSIONS_CRON, "idle sessions", shutdown, move || {
             let service = service.clone();
             async move { run_idle_sessions(&service, schedule.idle_session_days, schedule.discards_idle_sessions).await }
         })?;
-        for job in [refresh, idle] {
-            scheduler.add(job).await?;
+        for job in [refresh, idle].into_iter().map(Ok).chain(sync) {
+            scheduler.add(job?).await?;
         }
         scheduler.start().await?;
         Ok(Self { scheduler })

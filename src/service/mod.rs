@@ -23,6 +23,7 @@ pub mod timeline;
 
 use crate::db::pool::summaries_beside;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -34,6 +35,8 @@ pub struct PfaMirrorService {
     summaries: PgPool,
     /// Work that a request has started and nobody waits for.
     background: TaskTracker,
+    /// Tells long background work to end.
+    stopping: CancellationToken,
 }
 
 impl PfaMirrorService {
@@ -42,11 +45,23 @@ impl PfaMirrorService {
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         let summaries = summaries_beside(&pool);
-        Self { pool, summaries, background: TaskTracker::new() }
+        Self { pool, summaries, background: TaskTracker::new(), stopping: CancellationToken::new() }
     }
 
-    /// Waits for background work, then closes the connections of the service.
+    /// Whether the service is being closed.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_cancelled()
+    }
+
+    /// Tells long work to end soon.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Stops background work and waits for it, then closes the connections of the service.
     pub async fn close(&self) {
+        self.stopping.cancel();
         self.background.close();
         self.background.wait().await;
         self.summaries.close().await;

@@ -29,7 +29,7 @@ const fn tested(
     Tested { operation, asked, success, problem: Some(problem), foreign: Some(foreign) }
 }
 
-const OPERATIONS: [Tested; 27] = [
+const OPERATIONS: [Tested; 31] = [
     Tested { operation: "checkLiveness", asked: &["/healthz"], success: HEALTH, problem: None, foreign: None },
     Tested { operation: "checkReadiness", asked: &["/readyz"], success: HEALTH, problem: None, foreign: None },
     Tested { operation: "readMetrics", asked: &["/metrics"], success: HEALTH, problem: None, foreign: None },
@@ -182,6 +182,34 @@ const OPERATIONS: [Tested; 27] = [
         "contract::operators_can_refresh_list_refreshes_and_measure",
         "problems::bodies_and_methods_that_do_not_fit_are_told",
         "problems::what_is_not_there_or_not_yours_is_404",
+    ),
+    tested(
+        "startRun",
+        &["post(\"/api/v1/orgs/A/sync/runs\"", "post(\"/api/v1/orgs/C/sync/runs\""],
+        "sync_runs::a_run_is_started_looked_at_and_listed",
+        "sync_runs::a_run_that_cannot_be_is_refused_with_every_fault",
+        "sync_runs::runs_of_other_organizations_are_not_found",
+    ),
+    tested(
+        "listRuns",
+        &["/sync/runs?", "get(\"/api/v1/orgs/C/sync/runs\""],
+        "sync_runs::a_run_is_started_looked_at_and_listed",
+        "sync_runs::a_run_that_cannot_be_is_refused_with_every_fault",
+        "sync_runs::runs_of_other_organizations_are_not_found",
+    ),
+    tested(
+        "getRun",
+        &["/sync/runs/", "wait_for_the_end"],
+        "sync_runs::a_run_is_started_looked_at_and_listed",
+        "sync_runs::a_run_that_cannot_be_is_refused_with_every_fault",
+        "sync_runs::runs_of_other_organizations_are_not_found",
+    ),
+    tested(
+        "cancelRun",
+        &["/cancel"],
+        "sync_runs::a_run_is_cancelled_and_a_second_one_waits_for_nobody",
+        "sync_runs::a_run_that_cannot_be_is_refused_with_every_fault",
+        "sync_runs::runs_of_other_organizations_are_not_found",
     ),
 ];
 

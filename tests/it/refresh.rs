@@ -64,8 +64,13 @@ async fn a_failing_refresh_is_logged_and_visible_and_the_next_one_heals() {
 async fn the_schedule_runs_the_refresh_and_stops() {
     let app = app().await;
     let shutdown = Shutdown::default();
-    let schedule = Schedule { refresh_cron: "* * * * * *".into(), idle_session_days: 30, discards_idle_sessions: false };
-    let jobs = Jobs::start(app.service.clone(), schedule, &shutdown).await.unwrap();
+    let schedule = Schedule {
+        refresh_cron: "* * * * * *".into(),
+        idle_session_days: 30,
+        discards_idle_sessions: false,
+        sync_cron: "* * * * * *".into(),
+    };
+    let jobs = Jobs::start(app.service.clone(), None, schedule, &shutdown).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while outcomes(&app).await.len() < 2 {
         assert!(Instant::now() < deadline, "the schedule runs every second");

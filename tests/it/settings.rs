@@ -30,6 +30,13 @@ fn a_wrong_setting_is_one_line_that_names_it() {
         ("PFA_REFRESH_CRON", "every day", "cron"),
         ("PFA_AUTH", "on", "off"),
         ("PFA_AUTH", "jwt", "not available"),
+        ("PFA_PEMS_URL", "ftp://host", "https://"),
+        ("PFA_PEMS_URL", "https://user:secret@host/axis", "must not hold a user"),
+        ("PFA_PEMS_URL", "https://host/axis", "PFA_PEMS_TENANT"),
+        ("PFA_PEMS_PAGE_SIZE", "10001", "from 1 to 10000"),
+        ("PFA_PEMS_RATE_PER_SECOND", "0", "from 1 to 10000"),
+        ("PFA_SYNC_CRON", "often", "cron"),
+        ("PFA_SYNC_MAX_VANISHED_PERCENT", "101", "from 0 to 100"),
         ("DATABASE_URL", "mysql://secret@host/db", "postgres://"),
     ] {
         let output = run(&["serve"], &[(name, value)]);
@@ -82,7 +89,7 @@ fn the_example_file_names_every_setting() {
 #[test]
 fn help_names_every_command() {
     let help = String::from_utf8(run(&["--help"], &[]).stdout).unwrap();
-    for command in ["serve", "demo", "migrate", "generate", "import", "refresh", "analyze", "openapi"] {
+    for command in ["serve", "demo", "migrate", "generate", "import", "sync", "fake-pems", "refresh", "analyze", "openapi"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }
 }

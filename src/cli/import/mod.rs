@@ -54,7 +54,7 @@ pub enum Format {
     Csv,
 }
 
-fn organization_code(text: &str) -> Result<String, String> {
+pub(super) fn organization_code(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
     if begins_well && text.len() <= 64 && text.chars().all(is_plain) {

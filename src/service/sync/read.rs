@@ -4,7 +4,7 @@
 //! page brought, because pages move while PEMS goes on working, is asked for by its id before it is
 //! said to have vanished.
 
-use super::runs::{RunDirection, RunOutcome, RunType, write_outcome};
+use super::runs::{Run, RunDirection, RunOutcome, RunType, write_outcome};
 use crate::domain::record::{Finding, canonicalise};
 use crate::error::{Error, Result, in_one_line};
 use crate::pems::{GridFilter, Head, IDS_OF_A_FILTER, PemsClient, PemsRecord};
@@ -83,6 +83,28 @@ impl PfaMirrorService {
         let load = self.begin_load(&[organization]).await?;
         let id = self.begin_run(organization, request.scope.run_type(), RunDirection::Read, request.requested_by.as_deref()).await?;
         Ok(ReadRun { id, load, request, started_at: Utc::now() })
+    }
+
+    /// Begins a run that goes on by itself.
+    ///
+    /// # Errors
+    /// As [`PfaMirrorService::begin_read`].
+    pub async fn start_read(&self, pems: &PemsClient, request: SyncRequest) -> Result<Run> {
+        let organization = request.organization.clone();
+        let run = self.begin_read(request).await?;
+        let id = run.id;
+        let (service, pems) = (self.clone(), pems.clone());
+        // The log tells how it ends.
+        self.background.spawn(async move { service.read_pems_until_stopped(&pems, run).await.map(drop) });
+        self.find_run(&organization, id).await
+    }
+
+    /// Does the run to its end, or until the service stops.
+    ///
+    /// # Errors
+    /// As [`PfaMirrorService::read_pems`].
+    pub async fn read_pems_until_stopped(&self, pems: &PemsClient, run: ReadRun) -> Result<RunOutcome> {
+        self.read_pems(pems, run, &self.stopping).await
     }
 
     /// Does the run to its end, which the log tells in any case: completed, failed or cancelled.

@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use pfa_vanguard::domain::record::canonicalise;
 use pfa_vanguard::http::AppState;
 use pfa_vanguard::http::router::router;
+use pfa_vanguard::pems::PemsClient;
 use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::ingest::{Applied, Batch};
 use serde_json::{Map, Value};
@@ -61,6 +62,12 @@ impl TestApp {
         Self { service, database, router }
     }
 
+    /// The same service, with a PEMS.
+    pub fn with_pems(self, pems: PemsClient) -> Self {
+        let state = AppState { pems: Some(pems), ..app_state(self.service.clone()) };
+        Self { router: router(state), ..self }
+    }
+
     pub fn pool(&self) -> &PgPool {
         &self.database.pool
     }
@@ -104,5 +111,5 @@ impl TestApp {
 
 /// State for a router; metrics go to a recorder that nobody else sees.
 pub fn app_state(service: PfaMirrorService) -> AppState {
-    AppState { service, metrics: PrometheusBuilder::new().build_recorder().handle() }
+    AppState { service, pems: None, most_vanished_percent: 10, metrics: PrometheusBuilder::new().build_recorder().handle() }
 }

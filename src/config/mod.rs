@@ -1,6 +1,10 @@
 //! Settings: one struct, every field with a flag and an environment name. The environment is read
 //! nowhere else.
 
+mod pems;
+
+pub use pems::PemsSettings;
+
 use clap::{ArgAction, Args, ValueEnum};
 use secrecy::SecretString;
 use std::net::SocketAddr;
@@ -54,6 +58,10 @@ pub struct Settings {
     #[arg(long, env = "PFA_DISCARD_IDLE_SESSIONS", value_name = "BOOL", default_value = "false", action = ArgAction::Set, global = true)]
     pub discard_idle_sessions: bool,
 
+    /// Where PEMS is and how it is asked.
+    #[command(flatten)]
+    pub pems: PemsSettings,
+
     /// Who may call. `off` trusts the header X-User-Id and is accepted on a loopback address only.
     #[arg(long, env = "PFA_AUTH", value_name = "MODE", default_value = "off", global = true)]
     pub auth: AuthMode,
@@ -89,11 +97,12 @@ pub struct SettingError {
 }
 
 impl Settings {
-    /// Checks what only serving needs: authentication against the address.
+    /// Checks what only serving needs: authentication against the address, and PEMS.
     ///
     /// # Errors
     /// The first setting that is wrong.
     pub fn check_for_serving(&self) -> Result<(), SettingError> {
+        self.pems.client()?;
         match self.auth {
             AuthMode::Jwt => Err(SettingError { name: "PFA_AUTH", problem: "jwt is not available in this version; allowed: off".into() }),
             AuthMode::Off if !self.bind.ip().is_loopback() => Err(SettingError {

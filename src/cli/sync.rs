@@ -1,0 +1,111 @@
+//! `sync`: reads records of an organization from PEMS.
+
+use super::CommandError;
+use super::import::organization_code;
+use super::lines::say;
+use super::progress::Progress;
+use crate::app::App;
+use crate::config::{SettingError, Settings};
+use crate::service::PfaMirrorService;
+use crate::service::ingest::Applied;
+use crate::service::sync::runs::RunOutcome;
+use crate::service::sync::{SyncRequest, SyncScope};
+use clap::{Args, ValueEnum};
+use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// So many findings are told one by one.
+const TOLD_FINDINGS: usize = 20;
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Options of `sync`.
+#[derive(Debug, Args)]
+pub struct SyncArgs {
+    /// Code of the organization; it is created if it is new.
+    #[arg(long = "org", value_name = "CODE", value_parser = organization_code)]
+    organization: String,
+    /// What to read.
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: SyncType,
+    /// Ids of the records, for manual.
+    #[arg(long, value_name = "ID", value_delimiter = ',', required_if_eq("kind", "manual"))]
+    ids: Vec<String>,
+}
+
+/// What is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SyncType {
+    /// Everything; what PEMS does not have any more is discontinued.
+    Full,
+    /// What PEMS changed since the last run.
+    Incremental,
+    /// The records of --ids.
+    Manual,
+}
+
+pub(super) async fn run(settings: &Settings, args: &SyncArgs) -> Result<(), CommandError> {
+    let pems = settings.pems.client()?.ok_or(SettingError { name: "PFA_PEMS_URL", problem: "is needed to read from PEMS".into() })?;
+    let app = App::open(settings).await?;
+    let stop = CancellationToken::new();
+    let interrupted = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                stop.cancel();
+            }
+        }
+    });
+    let started = Instant::now();
+    let outcome = async {
+        app.service.save_organization(&args.organization, &args.organization).await?;
+        let scope = match args.kind {
+            SyncType::Full => SyncScope::Full { most_vanished_percent: settings.pems.sync_max_vanished_percent },
+            SyncType::Incremental => SyncScope::Incremental,
+            SyncType::Manual => SyncScope::Records(args.ids.clone()),
+        };
+        let request = SyncRequest { organization: args.organization.clone(), scope, requested_by: None };
+        let run = app.service.begin_read(request).await?;
+        let progress = tokio::spawn(show_progress(app.service.clone(), args.organization.clone(), run.id));
+        let outcome = app.service.read_pems(&pems, run, &stop).await;
+        progress.abort();
+        outcome
+    }
+    .await;
+    interrupted.abort();
+    app.close().await;
+    report(&args.organization, &outcome?, started.elapsed())
+}
+
+/// Shows what the log says, until it is stopped.
+async fn show_progress(service: PfaMirrorService, organization: String, id: Uuid) {
+    let mut shown: Option<(Progress, u64)> = None;
+    loop {
+        tokio::time::sleep(PROGRESS_INTERVAL).await;
+        let Ok(run) = service.find_run(&organization, id).await else { continue };
+        let (processed, total) = (u64::try_from(run.processed).unwrap_or(0), u64::try_from(run.total).unwrap_or(0));
+        if total > 0 {
+            let (progress, done) = shown.get_or_insert_with(|| (Progress::begin("Reading from PEMS", total), 0));
+            progress.add(processed.saturating_sub(*done));
+            *done = processed.max(*done);
+        }
+    }
+}
+
+fn report(organization: &str, outcome: &RunOutcome, took: Duration) -> Result<(), CommandError> {
+    for finding in outcome.findings.iter().take(TOLD_FINDINGS) {
+        eprintln!("record {}: {} {:?} {}", finding.pfa_id, finding.field, finding.value, finding.problem);
+    }
+    let Applied { inserted, updated, unchanged, discontinued } = outcome.applied;
+    say(&format!(
+        "{organization}: {inserted} records inserted, {updated} updated, {unchanged} unchanged, {discontinued} discontinued; \
+         bad records: {}; unreadable values: {}; {:.1} s.",
+        outcome.errored,
+        outcome.findings_total,
+        took.as_secs_f64()
+    ));
+    match outcome.errored {
+        0 => Ok(()),
+        bad => Err(CommandError::Incomplete(format!("bad records: {bad}; the others are in the mirror"))),
+    }
+}
