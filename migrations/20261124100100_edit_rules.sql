@@ -37,7 +37,7 @@ begin
                 day     := pfa_date(written) + days;
                 patch   := patch || jsonb_build_object(key, day);
                 if day not between '1900-01-01' and '2999-12-31' then
-                    obstacles := array['dateRange'];
+                    obstacles := obstacles || (key || 'Range');
                 end if;
             end loop;
         when 'setDuration' then
@@ -48,7 +48,7 @@ begin
                 obstacles := array['noForecastStart'];
             -- The forecast of an actualized record may not move at all; that rule speaks for itself.
             elsif not is_actualized and day not between '1900-01-01' and '2999-12-31' then
-                obstacles := array['dateRange'];
+                obstacles := array['forecastEndRange'];
             end if;
         when 'resetToPlan' then
             patch := jsonb_build_object('forecastStart', record->'originalStart', 'forecastEnd', record->'originalEnd');

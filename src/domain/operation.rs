@@ -1,5 +1,4 @@
-//! What a bulk edit does to a record. The reference for `pfa_edit_patch` and `pfa_edit_obstacles`
-//! in the database.
+//! What a bulk edit does to a record. The reference for `pfa_edit_patch` in the database.
 
 use crate::domain::field::Field;
 use crate::domain::patch::Patch;
@@ -47,17 +46,19 @@ impl Operation {
             Self::Set(fields) => Ok(fields.clone()),
             Self::ShiftDates(days) => {
                 let fields = if is_actualized { &[Field::ActualEnd][..] } else { &[Field::ForecastStart, Field::ForecastEnd] };
-                let shifted = fields.iter().map(|field| match date(*field) {
-                    Some(date) => Ok((field.key().to_owned(), json!(later(date, *days)?))),
-                    None => Ok((field.key().to_owned(), Value::Null)),
-                });
-                shifted.collect::<Result<_, Rule>>().map_err(|rule| vec![rule])
+                let shifted: Vec<_> = fields.iter().map(|field| (*field, date(*field).map(|date| shift(date, *days)))).collect();
+                let outside: Vec<_> = shifted.iter().filter_map(|(field, date)| date.and_then(|date| out_of_range(*field, date))).collect();
+                let patch = shifted.into_iter().map(|(field, date)| (field.key().to_owned(), json!(date)));
+                if outside.is_empty() { Ok(patch.collect()) } else { Err(outside) }
             }
             Self::SetDuration(days) => {
                 let start = date(Field::ForecastStart).ok_or_else(|| vec![Rule::NoForecastStart])?;
-                // An actualized record's forecast may not move at all; that rule speaks for itself.
-                let end = if is_actualized { shift(start, *days) } else { later(start, *days).map_err(|rule| vec![rule])? };
-                Ok([(Field::ForecastEnd.key().to_owned(), json!(end))].into_iter().collect())
+                let end = shift(start, *days);
+                match out_of_range(Field::ForecastEnd, end) {
+                    // An actualized record's forecast may not move at all; that rule speaks for itself.
+                    Some(rule) if !is_actualized => Err(vec![rule]),
+                    _ => Ok([(Field::ForecastEnd.key().to_owned(), json!(end))].into_iter().collect()),
+                }
             }
             Self::ResetToPlan => {
                 let plan = date(Field::OriginalStart).zip(date(Field::OriginalEnd)).ok_or_else(|| vec![Rule::NoPlan])?;
@@ -68,10 +69,14 @@ impl Operation {
     }
 }
 
-/// A date so many days later, within the years that a record can hold.
-fn later(date: NaiveDate, days: i32) -> Result<NaiveDate, Rule> {
-    let shifted = shift(date, days);
-    if (1900..3000).contains(&shifted.year()) { Ok(shifted) } else { Err(Rule::DateRange) }
+/// The rule that a moved date breaks when it leaves the years that a record can hold.
+fn out_of_range(field: Field, date: NaiveDate) -> Option<Rule> {
+    let rule = match field {
+        Field::ActualEnd => Rule::ActualEndRange,
+        Field::ForecastStart => Rule::ForecastStartRange,
+        _ => Rule::ForecastEndRange,
+    };
+    (!(1900..3000).contains(&date.year())).then_some(rule)
 }
 
 fn shift(date: NaiveDate, days: i32) -> NaiveDate {
@@ -98,7 +103,8 @@ mod tests {
         );
         let actual = record(json!({"isActualized": true, "forecastStart": "2025-01-31", "actualEnd": "2025-06-01"}));
         assert_eq!(Value::Object(Operation::ShiftDates(-1).patch(&actual).unwrap()), json!({"actualEnd": "2025-05-31"}));
-        assert_eq!(Operation::ShiftDates(400_000).patch(&planned), Err(vec![Rule::DateRange]));
+        assert_eq!(Operation::ShiftDates(400_000).patch(&planned), Err(vec![Rule::ForecastStartRange]));
+        assert_eq!(Operation::ShiftDates(400_000).patch(&actual), Err(vec![Rule::ActualEndRange]));
     }
 
     #[test]

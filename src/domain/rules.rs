@@ -20,16 +20,22 @@ pub enum Rule {
     NoForecastStart,
     /// The plan lacks a date.
     NoPlan,
-    /// A date would leave the years 1900 to 2999.
-    DateRange,
+    /// `forecastStart` would leave the years 1900 to 2999.
+    ForecastStartRange,
+    /// `forecastEnd` would.
+    ForecastEndRange,
+    /// `actualEnd` would.
+    ActualEndRange,
 }
 
 impl Rule {
     /// Every rule with its code in the database, in the order in which it is told.
-    const CODES: [(Self, &'static str); 6] = [
+    const CODES: [(Self, &'static str); 8] = [
         (Self::NoForecastStart, "noForecastStart"),
         (Self::NoPlan, "noPlan"),
-        (Self::DateRange, "dateRange"),
+        (Self::ForecastStartRange, "forecastStartRange"),
+        (Self::ForecastEndRange, "forecastEndRange"),
+        (Self::ActualEndRange, "actualEndRange"),
         (Self::ForecastOrder, "forecastOrder"),
         (Self::ActualOrder, "actualOrder"),
         (Self::FrozenForecast, "frozenForecast"),
@@ -56,7 +62,7 @@ impl Rule {
             Self::FrozenForecast => "the forecast dates of an actualized record may not move",
             Self::NoForecastStart => "has no value to count from",
             Self::NoPlan => "the plan has no such date",
-            Self::DateRange => "a date would leave the years 1900 to 2999",
+            Self::ForecastStartRange | Self::ForecastEndRange | Self::ActualEndRange => "would leave the years 1900 to 2999",
         }
     }
 
@@ -64,10 +70,12 @@ impl Rule {
     #[must_use]
     pub const fn fields(self) -> &'static [Field] {
         match self {
-            Self::ForecastOrder | Self::DateRange => &[Field::ForecastStart, Field::ForecastEnd],
+            Self::ForecastOrder => &[Field::ForecastStart, Field::ForecastEnd],
             Self::ActualOrder => &[Field::ActualStart, Field::ActualEnd],
             Self::FrozenForecast => &[Field::ForecastStart, Field::ForecastEnd, Field::IsActualized],
-            Self::NoForecastStart => &[Field::ForecastStart],
+            Self::NoForecastStart | Self::ForecastStartRange => &[Field::ForecastStart],
+            Self::ForecastEndRange => &[Field::ForecastEnd],
+            Self::ActualEndRange => &[Field::ActualEnd],
             Self::NoPlan => &[Field::OriginalStart, Field::OriginalEnd],
         }
     }

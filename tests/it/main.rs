@@ -35,6 +35,7 @@ mod races;
 mod record_edits;
 mod refresh;
 mod sandboxes;
+mod sandbox_model;
 mod settings;
 mod statements;
 mod sync_read;
