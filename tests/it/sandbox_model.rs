@@ -106,7 +106,7 @@ impl Stage {
                 let raw = Play::new(&self.app, code.clone(), scenes[*number].clone()).first_records();
                 let records: Vec<_> = raw.into_iter().map(|raw| canonicalise(raw).unwrap().0).collect();
                 load.stage(&records).await.unwrap();
-                load.apply(&Batch { organization: code, id: Uuid::new_v4(), loaded_by: "test".to_owned() }).await.unwrap();
+                load.apply(&Batch::import(&code, Uuid::new_v4(), "test")).await.unwrap();
             }
             load.commit(|_| ()).await.unwrap();
             if !late {

@@ -258,7 +258,7 @@ impl<'a> Play<'a> {
             }
         }
         let records: Vec<_> = raw.into_iter().map(|raw| canonicalise(raw).unwrap().0).collect();
-        let batch = Batch { organization: self.organization.clone(), id: Uuid::new_v4(), loaded_by: "test".to_owned() };
+        let batch = Batch::import(&self.organization, Uuid::new_v4(), "test");
         let applied = async {
             let mut load = self.app.service.begin_load(&[&self.organization]).await?;
             load.stage(&records).await?;
