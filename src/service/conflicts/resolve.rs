@@ -1,7 +1,7 @@
 //! Resolving conflicts: mine, theirs, or a choice for each field; one or many, in one transaction.
 
 use super::{ConflictFilter, Stage};
-use crate::domain::conflict::{Choice, Comparison, ConflictingFields, Resolution, resolve};
+use crate::domain::conflict::{Choice, Comparison, ConflictingFields, Resolution, resolve, same};
 use crate::domain::delta::{Draft, merge};
 use crate::domain::fault::Fault;
 use crate::domain::rules::broken_rules;
@@ -212,15 +212,19 @@ impl Decided {
         self.choices.iter().map(|(field, choice)| (field.clone(), choice.word())).collect()
     }
 
-    /// What everybody sees change: the fields that a committed change sets again.
+    /// What everybody sees change: the fields that a committed change sets again to another value.
     fn published_change(&self) -> (Value, Value) {
-        match self.outcome() {
-            Outcome::Committed => {
-                let theirs = |field: &String| (field.clone(), self.open.published.get(field).cloned().unwrap_or_default());
-                (Value::Object(self.draft.delta.keys().map(theirs).collect()), Value::Object(self.draft.delta.clone()))
+        let (mut before, mut after) = (Map::new(), Map::new());
+        if self.outcome() == Outcome::Committed {
+            for (field, ours) in &self.draft.delta {
+                let theirs = self.open.published.get(field).cloned().unwrap_or_default();
+                if !same(&theirs, ours) {
+                    before.insert(field.clone(), theirs);
+                    after.insert(field.clone(), ours.clone());
+                }
             }
-            Outcome::Draft | Outcome::Dropped => (json!({}), json!({})),
         }
+        (Value::Object(before), Value::Object(after))
     }
 
     fn into_resolved(self) -> Resolved {

@@ -2,25 +2,27 @@
 
 use super::compare::Comparison;
 use super::model::{Edit, Edited, Model, Session, USERS};
-use super::scene::{Choose, Entries, How, Mode, Operate, Scene, Select, Step, filters, object, template, values};
+use super::scene::{Choose, Entries, How, Mode, Operate, Scene, Select, Step, filters, object, template};
+use super::translate::{entry, figures, operation, read_choice, refusals, shown, sorted, timeless};
 use crate::support::TestApp;
-use crate::support::model::{self, Merged, Object, totals};
+use crate::support::model::{self, Object, totals};
 use pfa_vanguard::domain::conflict::{Choice, Resolution};
-use pfa_vanguard::domain::kpi::Split;
-use pfa_vanguard::domain::operation::Operation;
 use pfa_vanguard::domain::record::canonicalise;
-use pfa_vanguard::error::{Error, RefusedEdit};
+use pfa_vanguard::error::Error;
 use pfa_vanguard::service::commit::{Commit, CommitMode};
 use pfa_vanguard::service::conflicts::Outcome;
 use pfa_vanguard::service::edits::{BulkEdit, Direction, RecordEdit, Selection};
 use pfa_vanguard::service::ingest::Batch;
 use pfa_vanguard::service::sessions::Sandbox;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// A difference, in words.
 pub type Difference = String;
+
+/// How often what happened in a scene.
+pub type Tally = BTreeMap<String, usize>;
 
 /// Fails with a difference unless both are the same.
 pub fn agree(what: &str, found: &Value, expected: &Value) -> Result<(), Difference> {
@@ -32,12 +34,16 @@ pub struct Play<'a> {
     pub app: &'a TestApp,
     pub organization: String,
     pub model: Model,
+    /// The open sandboxes; a new one takes the place of one that was closed.
+    open: Vec<usize>,
+    /// How often what happened.
+    tally: Tally,
     scene: Scene,
 }
 
 impl<'a> Play<'a> {
     pub fn new(app: &'a TestApp, organization: String, scene: Scene) -> Self {
-        Self { app, organization, model: Model::default(), scene }
+        Self { app, organization, model: Model::default(), open: Vec::new(), tally: Tally::new(), scene }
     }
 
     /// The records that PEMS has at the beginning.
@@ -46,11 +52,12 @@ impl<'a> Play<'a> {
         records.map(|(number, entries)| with(template(number + 1), entries)).collect()
     }
 
-    /// Takes every step.
-    pub async fn run(mut self) -> Result<(), Difference> {
+    /// Takes every step; gives what happened.
+    pub async fn run(mut self) -> Result<Tally, Difference> {
         self.model.load(self.first_records().into_iter().map(canonical).collect());
         for user in USERS {
-            self.open_session(user).await?;
+            let session = self.open_session(user).await?;
+            self.open.push(session);
         }
         let mut comparison = Comparison::default();
         comparison.check_tables(&mut self).await?;
@@ -60,22 +67,33 @@ impl<'a> Play<'a> {
             let checked = comparison.check(&mut self, actor).await;
             checked.map_err(|difference| format!("after step {number}, {step:?}: {difference}"))?;
         }
-        comparison.check_everything(&mut self).await.map_err(|difference| format!("at the end: {difference}"))
+        comparison.check_everything(&mut self).await.map_err(|difference| format!("at the end: {difference}"))?;
+        Ok(self.tally)
     }
 
-    async fn open_session(&mut self, user: &'static str) -> Result<(), Difference> {
+    async fn open_session(&mut self, user: &'static str) -> Result<usize, Difference> {
         let session = self.app.service.open_session(&self.organization, user, None).await.map_err(unexpected)?;
         self.model.sessions.push(Session { id: session.id, user, status: "open", done: Vec::new(), undone: Vec::new() });
+        Ok(self.model.sessions.len() - 1)
+    }
+
+    /// Opens another sandbox in place of a closed one.
+    async fn replace_session(&mut self, closed: usize) -> Result<(), Difference> {
+        let session = self.open_session(self.model.sessions[closed].user).await?;
+        self.open.iter_mut().filter(|open| **open == closed).for_each(|open| *open = session);
         Ok(())
     }
 
     pub fn open_sessions(&self) -> Vec<usize> {
-        (0..self.model.sessions.len()).filter(|session| self.model.sessions[*session].status == "open").collect()
+        self.open.clone()
+    }
+
+    fn count(&mut self, what: &str) {
+        *self.tally.entry(what.to_owned()).or_default() += 1;
     }
 
     fn session(&self, number: usize) -> usize {
-        let open = self.open_sessions();
-        open[number % open.len()]
+        self.open[number % self.open.len()]
     }
 
     fn row(&self, number: usize) -> usize {
@@ -116,7 +134,7 @@ impl<'a> Play<'a> {
                 let session = self.session(*session);
                 self.app.service.discard_session(&self.sandbox(session)).await.map_err(unexpected)?;
                 self.model.discard(session);
-                self.open_session(self.model.sessions[session].user).await?;
+                self.replace_session(session).await?;
                 Ok(None)
             }
             Step::Load(records) => self.load(records).await,
@@ -153,6 +171,7 @@ impl<'a> Play<'a> {
             is_atomic: true,
             is_preview: false,
         });
+        self.count(if refused.is_empty() { "edit" } else { "refused edit" });
         match refused.first() {
             Some((_, fields)) => agree("fields at fault", &found, &json!(fields))?,
             // The time of the edit is known later.
@@ -201,6 +220,7 @@ impl<'a> Play<'a> {
         let before = selected(&self.model);
         let edit = Edit { session, rows: &rows, kind: "bulk", operation: operate, reason: edit.reason, is_atomic, is_preview };
         let Edited { changed, unchanged, refused } = self.model.edit(&edit);
+        self.count(if is_atomic && !refused.is_empty() { "refused bulk edit" } else { "bulk edit" });
         let after = if is_preview {
             let mut would_be = self.model.clone();
             would_be.edit(&Edit { is_preview: false, ..edit });
@@ -225,6 +245,11 @@ impl<'a> Play<'a> {
             Err(Error::NothingToUndo | Error::NothingToRedo) => Value::Null,
             Err(error) => return Err(unexpected(error)),
         };
+        self.count(match (is_undo, found.is_null()) {
+            (_, true) => "no step",
+            (true, _) => "undo",
+            (false, _) => "redo",
+        });
         agree("the step", &found, &json!(self.model.move_step(session, is_undo)))?;
         Ok(Some(session))
     }
@@ -240,9 +265,17 @@ impl<'a> Play<'a> {
         for conflict in found["conflicts"].as_array_mut().unwrap() {
             conflict["rules"] = json!(conflict["rules"].as_array().map_or(0, Vec::len));
         }
+        let of = |key: &str| found[key].as_u64().unwrap_or_default() > 0;
+        for what in ["committed", "merged"].into_iter().filter(|key| of(key)) {
+            self.count(what);
+        }
+        for conflict in found["conflicts"].as_array().unwrap() {
+            self.count(if conflict["rules"] == 0 { "conflict" } else { "conflict of rules" });
+        }
         agree("the commit", &found, &self.model.commit(session, mode))?;
         if self.model.sessions[session].status == "committed" {
-            self.open_session(self.model.sessions[session].user).await?;
+            self.replace_session(session).await?;
+            return Ok(None);
         }
         Ok(Some(session))
     }
@@ -285,6 +318,7 @@ impl<'a> Play<'a> {
             return if is_hidden { Ok(None) } else { Err(format!("somebody else's conflict: {resolved:?}")) };
         };
         let id = self.model.changes[conflict].id.unwrap();
+        let stage = self.model.changes[conflict].stage.unwrap();
         let resolution = match choose {
             Choose::Mine => Resolution::All(Choice::Mine),
             Choose::Theirs => Resolution::All(Choice::Theirs),
@@ -308,6 +342,7 @@ impl<'a> Play<'a> {
             Err(fields) => json!(fields),
         };
         agree("the resolution", &found, &expected)?;
+        self.count(&format!("{stage} conflict {}", found.as_str().unwrap_or("refused")));
         Ok(None)
     }
 }
@@ -324,57 +359,4 @@ fn with(mut record: Object, entries: &Entries) -> Object {
 
 fn canonical(raw: Object) -> Object {
     canonicalise(raw).unwrap().0.data
-}
-
-fn sorted(mut texts: Vec<String>) -> Vec<String> {
-    texts.sort();
-    texts
-}
-
-/// A base as an entry; its values are among those that scenes are made of.
-fn entry((key, value): (&String, &Value)) -> Option<(&'static str, super::scene::Val)> {
-    let key = pfa_vanguard::domain::field::Field::from_key(key)?.key();
-    values(key).into_iter().find(|known| known.json() == *value).map(|known| (key, known))
-}
-
-fn operation(operate: &Operate) -> Operation {
-    match operate {
-        Operate::Set(entries) => Operation::Set(object(entries)),
-        Operate::Shift(days) => Operation::ShiftDates(*days),
-        Operate::Duration(days) => Operation::SetDuration(*days),
-        Operate::Reset => Operation::ResetToPlan,
-    }
-}
-
-fn read_choice(choice: &Value) -> Choice {
-    match choice.as_str() {
-        Some("mine") => Choice::Mine,
-        Some(_) => Choice::Theirs,
-        None => Choice::Value(choice["value"].clone()),
-    }
-}
-
-fn refusals(mut refused: Vec<RefusedEdit>) -> Vec<Value> {
-    refused.sort_by(|a, b| a.pfa_id.cmp(&b.pfa_id));
-    let fields = |edit: RefusedEdit| json!([edit.pfa_id, sorted(edit.faults.into_iter().map(|fault| fault.field).collect())]);
-    refused.into_iter().map(fields).collect()
-}
-
-/// Costs and counts as the model's totals have them.
-pub fn figures(split: Split) -> Value {
-    let total = split.total();
-    json!({"planCost": total.plan_cost.to_string(), "forecastCost": total.forecast_cost.to_string(), "actualCost": total.actual_cost.to_string(),
-           "variance": total.variance.to_string(), "recordCount": total.record_count, "actualizedCount": total.actualized_count})
-}
-
-/// A record as an answer has it.
-pub fn shown(record: &Merged) -> Value {
-    let mut row = record.data.clone();
-    row.insert("_meta".into(), record.meta.clone());
-    Value::Object(row)
-}
-
-fn timeless(mut row: Value) -> Value {
-    row["_meta"]["modifiedAt"] = Value::Null;
-    row
 }

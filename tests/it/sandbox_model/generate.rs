@@ -1,19 +1,16 @@
-//! Random scenes: few records, few values and three sandboxes of two users, so that changes meet.
+//! Random scenes: few records, few fields, few values and three sandboxes of two users, so that
+//! changes meet.
 
 use super::scene::{Choose, Entries, How, Mode, Operate, Scene, Select, Step, Val, values};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Fields that edits set; those that stand more than once meet more often.
-const EDITED: [&str; 16] = [
-    "forecastStart",
+/// What a scene is about is drawn from these.
+const FIELDS: [&str; 12] = [
     "forecastStart",
     "forecastEnd",
-    "forecastEnd",
     "dor",
-    "dor",
-    "monthlyRate",
     "monthlyRate",
     "category",
     "source",
@@ -24,34 +21,133 @@ const EDITED: [&str; 16] = [
     "actualStart",
     "actualEnd",
 ];
-/// Fields that PEMS changes.
-const LOADED: [&str; 13] = [
-    "forecastStart",
-    "forecastEnd",
-    "forecastEnd",
-    "dor",
-    "dor",
-    "monthlyRate",
-    "monthlyRate",
-    "category",
-    "isActualized",
-    "isDiscontinued",
-    "originalStart",
-    "originalEnd",
-    "extra",
-];
+/// What only PEMS changes.
+const LOADED: [&str; 3] = ["originalStart", "originalEnd", "extra"];
 
+type Fields = Vec<&'static str>;
+
+/// Fields with three values and more, over which conflicts arise.
+const CONTESTED: [&str; 7] = ["forecastStart", "forecastEnd", "actualEnd", "monthlyRate", "purchasePrice", "category", "equipment"];
+
+/// Each scene has a few fields of its own that everybody changes; some steps come as a plot that
+/// leads to a conflict, unless the steps before stand in its way.
 pub fn scene() -> impl Strategy<Value = Scene> {
-    let records = vec(prop_oneof![1 => Just(Entries::new()), 2 => entries(&LOADED, 4)], 3..6);
-    (records, vec(step(), 8..16)).prop_map(|(records, steps)| Scene { records, steps })
+    vec(select(&FIELDS[..]), 1..4).prop_flat_map(|fields| {
+        let records = vec(prop_oneof![1 => Just(Entries::new()), 1 => entries(FIELDS.to_vec(), 4)], 2..5);
+        let single = || step(fields.clone()).prop_map(|step| vec![step]);
+        let part = prop_oneof![6 => single(), 1 => meeting(), 1 => overtaking(), 1 => squeezing(), 1 => regretting(fields.clone())];
+        (records, vec(edit(fields.clone()), 1..3), vec(part, 3..8)).prop_map(|(records, mut steps, parts)| {
+            steps.extend(parts.into_iter().flatten());
+            steps.truncate(14);
+            Scene { records, steps }
+        })
+    })
 }
 
-fn entry(fields: &'static [&'static str]) -> impl Strategy<Value = (&'static str, Val)> {
+/// A field with its values in any order.
+fn contest() -> impl Strategy<Value = (&'static str, Vec<Val>)> {
+    select(&CONTESTED[..]).prop_flat_map(|field| (Just(field), Just(values(field)).prop_shuffle()))
+}
+
+/// Two sandboxes change one field; the second commit is told.
+fn meeting() -> impl Strategy<Value = Vec<Step>> {
+    (sandbox(), record(), contest(), prop::option::of(entry(FIELDS.to_vec())), mode(), choose()).prop_map(
+        |(first, row, (field, values), other, mode, choose)| {
+            let second = (first + 1) % 3;
+            let more = other.into_iter().filter(|(key, _)| *key != field);
+            vec![
+                Step::Edit(first, row, vec![(field, values[0])]),
+                Step::Edit(second, row, [(field, values[1])].into_iter().chain(more).collect()),
+                Step::Commit(first, Mode::Partial),
+                Step::Commit(second, mode),
+                Step::Resolve(0, second, choose),
+            ]
+        },
+    )
+}
+
+/// PEMS changes what one or two sandboxes have published.
+fn overtaking() -> impl Strategy<Value = Vec<Step>> {
+    (sandbox(), record(), contest(), entry(FIELDS.to_vec()), any::<bool>(), choose()).prop_map(
+        |(first, row, (field, values), other, is_layered, choose)| {
+            let mut steps = vec![Step::Edit(first, row, vec![(field, values[0]), other]), Step::Commit(first, Mode::Partial)];
+            if is_layered {
+                steps.push(Step::Edit(first + 1, row, vec![(field, values[1])]));
+                steps.push(Step::Commit(first + 1, Mode::Partial));
+            }
+            steps.push(Step::Load(vec![(row, vec![(field, values[2])])]));
+            steps.push(Step::Resolve(0, first, choose));
+            steps
+        },
+    )
+}
+
+/// Two sandboxes change fields that a rule binds together.
+fn squeezing() -> impl Strategy<Value = Vec<Step>> {
+    let dates = |ends: [&'static str; 2]| {
+        (select(values(ends[0])), select(values(ends[1]))).prop_map(move |(start, end)| [(ends[0], start), (ends[1], end)])
+    };
+    let freeze = select(values("forecastEnd")).prop_map(|end| [("isActualized", Val::Flag(true)), ("forecastEnd", end)]);
+    let pair = prop_oneof![dates(["forecastStart", "forecastEnd"]), dates(["actualStart", "actualEnd"]), freeze];
+    (sandbox(), record(), pair, mode(), choose()).prop_map(|(first, row, [one, other], mode, choose)| {
+        let second = (first + 1) % 3;
+        vec![
+            Step::Edit(first, row, vec![one]),
+            Step::Edit(second, row, vec![other]),
+            Step::Commit(first, Mode::Partial),
+            Step::Commit(second, mode),
+            Step::Resolve(0, second, choose),
+        ]
+    })
+}
+
+/// Edits of one sandbox, back and forth.
+fn regretting(fields: Fields) -> impl Strategy<Value = Vec<Step>> {
+    (sandbox(), vec(edit(fields.clone()), 1..4), vec(0..8_usize, 2..6), entries(fields, 2)).prop_map(|(sandbox, edits, moves, entries)| {
+        let edits = edits.into_iter().map(|edit| match edit {
+            Step::Bulk(_, selected, operate, how) => Step::Bulk(sandbox, selected, operate, how),
+            Step::Edit(_, row, entries) => Step::Edit(sandbox, row, entries),
+            other => other,
+        });
+        let moves = moves.into_iter().map(|step| match step {
+            0..4 => Step::Undo(sandbox),
+            4..6 => Step::Redo(sandbox),
+            6 => Step::Drop(sandbox, 0),
+            _ => Step::Edit(sandbox, 0, entries.clone()),
+        });
+        edits.chain(moves).collect()
+    })
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![3 => Just(Mode::Atomic), 3 => Just(Mode::Partial), 1 => Just(Mode::DryRun)]
+}
+
+fn choose() -> impl Strategy<Value = Choose> {
+    prop_oneof![2 => Just(Choose::Mine), 1 => Just(Choose::Theirs), 3 => any::<u16>().prop_map(Choose::Each)]
+}
+
+fn sandbox() -> impl Strategy<Value = usize> {
+    select(&[0, 0, 1, 1, 2][..])
+}
+
+fn record() -> impl Strategy<Value = usize> {
+    select(&[0, 0, 0, 1, 1, 2, 3, 4][..])
+}
+
+fn edit(fields: Fields) -> impl Strategy<Value = Step> {
+    let single = (sandbox(), record(), entries(fields.clone(), 3)).prop_map(|(s, r, e)| Step::Edit(s, r, e));
+    let many = (sandbox(), any::<u8>(), entries(fields, 2))
+        .prop_map(|(s, ids, e)| Step::Bulk(s, Select::Ids(ids), Operate::Set(e), How::SkipInvalid));
+    prop_oneof![2 => single, 1 => many]
+}
+
+fn entry(fields: Fields) -> impl Strategy<Value = (&'static str, Val)> {
     select(fields).prop_flat_map(|field| (Just(field), select(values(field))))
 }
 
 /// Each field once; the last value counts.
-fn entries(fields: &'static [&'static str], most: usize) -> impl Strategy<Value = Entries> {
+fn entries(fields: Fields, most: usize) -> impl Strategy<Value = Entries> {
     vec(entry(fields), 1..=most).prop_map(|entries| {
         let mut kept = Entries::new();
         for (field, value) in entries {
@@ -62,31 +158,29 @@ fn entries(fields: &'static [&'static str], most: usize) -> impl Strategy<Value 
     })
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let (session, record) = (0..3_usize, 0..6_usize);
-    let days = || prop_oneof![6 => select(&[0, 1, 28, 31, -28, -31][..]), 1 => select(&[400_000, -400_000][..])];
+fn step(fields: Fields) -> impl Strategy<Value = Step> {
+    let days = prop_oneof![6 => select(&[0, 1, 28, 31, -28, -31][..]), 1 => select(&[400_000, -400_000][..])];
     let operate = prop_oneof![
-        3 => entries(&EDITED, 3).prop_map(Operate::Set),
-        2 => days().prop_map(Operate::Shift),
+        4 => entries(fields.clone(), 3).prop_map(Operate::Set),
+        2 => days.prop_map(Operate::Shift),
         1 => select(&[0, 28, 59, 400_000][..]).prop_map(Operate::Duration),
         1 => Just(Operate::Reset),
     ];
     let selected = prop_oneof![2 => any::<u8>().prop_map(Select::Ids), 1 => (0..7_usize).prop_map(Select::Where)];
     let how = prop_oneof![4 => Just(How::SkipInvalid), 1 => Just(How::Atomic), 1 => Just(How::Preview)];
-    let mode = prop_oneof![3 => Just(Mode::Atomic), 3 => Just(Mode::Partial), 1 => Just(Mode::DryRun)];
-    let choose = prop_oneof![2 => Just(Choose::Mine), 1 => Just(Choose::Theirs), 3 => any::<u16>().prop_map(Choose::Each)];
-    let loads = vec((0..7_usize, entries(&LOADED, 2)), 1..3);
+    let loaded = fields.iter().chain(&fields).chain(&LOADED).copied().collect();
+    let loads = vec((prop_oneof![4 => record(), 1 => 0..7_usize], entries(loaded, 2)), 1..3);
     prop_oneof![
-        16 => (session.clone(), record.clone(), entries(&EDITED, 3)).prop_map(|(s, r, e)| Step::Edit(s, r, e)),
-        4 => (session.clone(), record.clone(), any::<bool>()).prop_map(|(s, r, is_whole)| Step::EditBack(s, r, is_whole)),
-        8 => (session.clone(), selected, operate, how).prop_map(|(s, selected, o, how)| Step::Bulk(s, selected, o, how)),
-        2 => (session.clone(), record).prop_map(|(s, r)| Step::Drop(s, r)),
-        5 => session.clone().prop_map(Step::Undo),
-        3 => session.clone().prop_map(Step::Redo),
-        9 => (session.clone(), mode).prop_map(|(s, mode)| Step::Commit(s, mode)),
-        1 => session.prop_map(Step::Discard),
-        8 => loads.prop_map(Step::Load),
-        9 => (0..6_usize, 0..2_usize, choose).prop_map(|(c, user, choose)| Step::Resolve(c, user, choose)),
+        14 => edit(fields),
+        4 => (sandbox(), record(), any::<bool>()).prop_map(|(s, r, is_whole)| Step::EditBack(s, r, is_whole)),
+        8 => (sandbox(), selected, operate, how).prop_map(|(s, selected, o, how)| Step::Bulk(s, selected, o, how)),
+        2 => (sandbox(), record()).prop_map(|(s, r)| Step::Drop(s, r)),
+        5 => sandbox().prop_map(Step::Undo),
+        3 => sandbox().prop_map(Step::Redo),
+        12 => (sandbox(), mode()).prop_map(|(s, mode)| Step::Commit(s, mode)),
+        1 => sandbox().prop_map(Step::Discard),
+        7 => loads.prop_map(Step::Load),
+        12 => (0..6_usize, 0..2_usize, choose()).prop_map(|(c, user, choose)| Step::Resolve(c, user, choose)),
         1 => Just(Step::Refresh),
     ]
 }

@@ -2,7 +2,7 @@
 //! vectors, and what each action makes of them. Nothing of the service is in it.
 
 use super::rules::{self, Draft, broken, compare, edited, faults, in_conflict};
-use super::scene::{Choose, Mode, Operate, values};
+use super::scene::{Mode, Operate};
 use crate::support::model::{self, Merged, Modification, Object, Row};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -115,7 +115,7 @@ impl Model {
         model::read(&self.rows, &modifications, session.map(|session| self.sessions[session].id))
     }
 
-    fn published(&self, row: usize) -> Object {
+    pub fn published(&self, row: usize) -> Object {
         self.view(None).swap_remove(row).data
     }
 
@@ -291,7 +291,7 @@ impl Model {
         self.sessions[session].undone.clear();
     }
 
-    fn note(
+    pub fn note(
         &mut self,
         row: usize,
         session: Option<usize>,
@@ -356,107 +356,5 @@ impl Model {
                 standing.extend(change.draft.delta.clone());
             }
         }
-    }
-
-    /// Conflicts that a user may decide, in the order of their modifications.
-    pub fn conflicts(&self, user: &str) -> Vec<usize> {
-        let is_theirs = |c: &Change| c.stage == Some("writeBack") || c.stage == Some("commit") && self.sessions[c.session].user == user;
-        (0..self.changes.len()).filter(|change| is_theirs(&self.changes[*change])).collect()
-    }
-
-    /// The fields of a modification that others changed or that break a rule, with base, ours and theirs.
-    pub fn conflicting(&self, change: usize) -> Vec<rules::Compared> {
-        let change = &self.changes[change];
-        in_conflict(&change.draft, &self.published(change.row))
-    }
-
-    /// What somebody chooses for each field in conflict; a field left open has no choice.
-    pub fn choices(&self, change: usize, choose: Choose) -> BTreeMap<String, Value> {
-        let Choose::Each(bits) = choose else { unreachable!("a choice for each field") };
-        let fields = self.conflicting(change).into_iter().enumerate();
-        let choice = |(index, compared): (usize, rules::Compared)| {
-            let choice = match bits >> (2 * index) & 3 {
-                0 => json!("mine"),
-                1 => json!("theirs"),
-                2 => {
-                    let mut third = values(&compared.field).into_iter().map(super::scene::Val::json);
-                    json!({"value": third.clone().find(|v| *v != compared.ours && *v != compared.theirs).or(third.next_back())})
-                }
-                _ => return None,
-            };
-            Some((compared.field, choice))
-        };
-        fields.filter_map(choice).collect()
-    }
-
-    /// Resolves a conflict; gives what became of it, or the fields at fault.
-    pub fn resolve(
-        &mut self,
-        number: usize,
-        user: &'static str,
-        choose: Choose,
-        reason: Option<&str>,
-    ) -> Result<&'static str, Vec<String>> {
-        let (change, published) = (&self.changes[number], self.published(self.changes[number].row));
-        let in_conflict: Vec<_> = self.conflicting(number).into_iter().map(|c| c.field).collect();
-        let choices: BTreeMap<_, _> = match choose {
-            Choose::Mine => in_conflict.iter().map(|field| (field.clone(), json!("mine"))).collect(),
-            Choose::Theirs => in_conflict.iter().map(|field| (field.clone(), json!("theirs"))).collect(),
-            Choose::Each(_) => self.choices(number, choose),
-        };
-        let mut open: Vec<_> = in_conflict.into_iter().filter(|field| !choices.contains_key(field)).collect();
-        if !open.is_empty() {
-            open.sort();
-            return Err(open);
-        }
-        let (row, session, stage) = (change.row, change.session, change.stage);
-        let mut draft = Draft { since: self.now, base_version: self.rows[row].version, ..change.draft.clone() };
-        draft.reason = reason.map(str::to_owned).or(draft.reason);
-        for (field, choice) in &choices {
-            let value = match choice.as_str() {
-                Some("theirs") => published[field].clone(),
-                Some(_) => draft.delta[field].clone(),
-                None => choice["value"].clone(),
-            };
-            draft.base.insert(field.clone(), published[field].clone());
-            if value == published[field] {
-                draft.delta.remove(field);
-                draft.base.remove(field);
-            } else {
-                draft.delta.insert(field.clone(), value);
-            }
-        }
-        let broken = broken(&published, &draft.delta);
-        if !broken.is_empty() {
-            return Err(faults(&broken, &draft.delta));
-        }
-        let words = choices
-            .iter()
-            .map(|(field, choice)| (field.clone(), if choice.is_string() { choice.clone() } else { json!("value") }))
-            .collect();
-        let outcome = match stage {
-            _ if draft.delta.is_empty() => "dropped",
-            Some("commit") => "draft",
-            _ => "committed",
-        };
-        let changed = compare(&draft, &published).into_iter().filter(|c| outcome == "committed" && c.theirs != c.ours);
-        let seen = changed.map(|c| ((c.field.clone(), c.theirs), (c.field, c.ours))).unzip();
-        self.note(row, Some(session), user, reason.map(str::to_owned), seen, Some(words));
-        let after = (!draft.delta.is_empty()).then_some(draft);
-        if stage == Some("commit") {
-            let before = Some(self.changes[number].draft.clone());
-            let step = Undoable { kind: "resolve", reason: reason.map(str::to_owned), drafts: [(row, (before, after.clone()))].into() };
-            self.sessions[session].undone.clear();
-            self.sessions[session].done.push(step);
-        }
-        let order = self.now;
-        match after {
-            None => drop(self.changes.remove(number)),
-            Some(draft) => {
-                let change = &mut self.changes[number];
-                (change.state, change.stage, change.draft, change.order) = (outcome, None, draft, order);
-            }
-        }
-        Ok(outcome)
     }
 }

@@ -1,16 +1,18 @@
 //! The service's readings beside the model's: grid, KPIs, timeline, and the lists of a sandbox.
 
 use super::compare::groups;
-use super::drive::{Difference, Play, agree, figures, shown};
+use super::drive::{Difference, Play, agree};
 use super::model::{Model, USERS};
 use super::rules::{broken, compare};
-use crate::support::model::{answer, timeline};
+use super::translate::{figures, shown};
+use crate::support::model::{Merged, answer, timeline};
 use pfa_vanguard::domain::kpi::Split;
 use pfa_vanguard::domain::sort::Sort;
 use pfa_vanguard::error::Error;
 use pfa_vanguard::service::Reader;
 use pfa_vanguard::service::conflicts::ConflictFilter;
 use pfa_vanguard::service::records::{CountKind, PageQuery};
+use pfa_vanguard::service::timeline::Bounds;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -21,40 +23,49 @@ fn failed(error: Error) -> Difference {
 
 /// What the service shows to a sandbox, or to everybody.
 pub async fn check(play: &Play<'_>, session: Option<usize>) -> Result<(), Difference> {
-    let service = &play.app.service;
+    for which in 0..3 {
+        check_one(play, session, which).await?;
+    }
+    Ok(())
+}
+
+/// One of grid, KPIs and timeline.
+pub async fn check_one(play: &Play<'_>, session: Option<usize>, which: i64) -> Result<(), Difference> {
     let records = play.model.view(session);
     let user = session.map_or("guest", |session| play.model.sessions[session].user);
     let reader =
         Reader { organization: play.organization.clone(), user: user.to_owned(), session: session.map(|s| play.model.sessions[s].id) };
+    match which {
+        0 => check_grid(play, reader, &records).await,
+        1 => check_kpis(play, &reader, &records).await,
+        _ => check_timeline(play, &reader, &records).await,
+    }
+}
 
+async fn check_grid(play: &Play<'_>, reader: Reader, records: &[Merged]) -> Result<(), Difference> {
     let filters = super::scene::filters();
     let (filter, question) = filters[usize::try_from(play.model.now).unwrap() % filters.len()].clone();
-    let query = PageQuery {
-        reader: reader.clone(),
-        filter,
-        sort: Sort::parse("pfaId").unwrap(),
-        fields: None,
-        limit: 100,
-        cursor: None,
-        count: CountKind::None,
-    };
-    let page = service.list_records(&query).await.map_err(failed)?;
-    let expected: Vec<_> = answer(records.clone(), &question).iter().map(shown).collect();
-    agree(&format!("the grid of {user} by {:?}", question.parameters), &serde_json::from_str(&page.rows).unwrap(), &json!(expected))?;
+    let what = format!("the grid of {} by {:?}", reader.user, question.parameters);
+    let sort = Sort::parse("pfaId").unwrap();
+    let query = PageQuery { reader, filter, sort, fields: None, limit: 100, cursor: None, count: CountKind::None };
+    let page = play.app.service.list_records(&query).await.map_err(failed)?;
+    let expected: Vec<_> = answer(records.to_vec(), &question).iter().map(shown).collect();
+    agree(&what, &serde_json::from_str(&page.rows).unwrap(), &json!(expected))
+}
 
-    let kpis = service.find_kpis(&reader).await.map_err(failed)?;
-    let found: BTreeMap<_, _> = kpis
-        .groups
-        .iter()
-        .map(|group| (json!([group.category, group.source, group.dor]).to_string(), figures(Split::of([group]))))
-        .collect();
-    agree(&format!("the KPIs of {user}"), &json!(found), &json!(groups(&records)))?;
+async fn check_kpis(play: &Play<'_>, reader: &Reader, records: &[Merged]) -> Result<(), Difference> {
+    let kpis = play.app.service.find_kpis(reader).await.map_err(failed)?;
+    let groups_of = kpis.groups.iter();
+    let found = groups_of.map(|group| (json!([group.category, group.source, group.dor]).to_string(), figures(Split::of([group]))));
+    agree(&format!("the KPIs of {}", reader.user), &json!(found.collect::<BTreeMap<_, _>>()), &json!(groups(records)))
+}
 
-    let bounds = service.find_timeline(&reader).await.map_err(failed)?;
-    let layer = |bounds: pfa_vanguard::service::timeline::Bounds| json!({"start": bounds.start, "end": bounds.end});
+async fn check_timeline(play: &Play<'_>, reader: &Reader, records: &[Merged]) -> Result<(), Difference> {
+    let bounds = play.app.service.find_timeline(reader).await.map_err(failed)?;
+    let layer = |bounds: Bounds| json!({"start": bounds.start, "end": bounds.end});
     let found = json!({"plan": layer(bounds.plan), "forecast": layer(bounds.forecast), "actual": layer(bounds.actual),
                        "recordCount": bounds.record_count, "actualizedCount": bounds.actualized_count});
-    agree(&format!("the timeline of {user}"), &found, &timeline(&records))
+    agree(&format!("the timeline of {}", reader.user), &found, &timeline(records))
 }
 
 /// The lists: each sandbox with its counts, its changes, and the conflicts of each user.

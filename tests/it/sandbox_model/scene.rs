@@ -151,11 +151,11 @@ pub const DATES: [&str; 5] = ["2025-01-01", "2025-02-01", "2025-03-01", "2025-04
 /// Few values of each field, so that changes meet often.
 pub fn values(field: &str) -> Vec<Val> {
     match field {
-        "category" => vec![Val::Text("Lifting"), Val::Text("Earthmoving"), Val::Null],
+        "category" => vec![Val::Text("Lifting"), Val::Text("Earthmoving"), Val::Text("Site"), Val::Null],
         "source" => vec![Val::Text("Rental"), Val::Text("Purchase")],
         "dor" => vec![Val::Text("PROJECT"), Val::Text("BEO")],
-        "monthlyRate" => vec![Val::Number(3044), Val::Number(6088), Val::Number(0)],
-        "purchasePrice" => vec![Val::Number(700), Val::Number(900)],
+        "monthlyRate" => vec![Val::Number(3044), Val::Number(6088), Val::Number(100), Val::Number(0)],
+        "purchasePrice" => vec![Val::Number(700), Val::Number(900), Val::Number(0)],
         "equipment" => vec![Val::Text("E"), Val::Text("F"), Val::Null],
         "isActualized" | "isDiscontinued" | "isFundsTransferable" => vec![Val::Flag(false), Val::Flag(true)],
         "extra" => vec![Val::Number(1), Val::Number(2)],
