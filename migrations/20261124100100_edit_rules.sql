@@ -51,8 +51,9 @@ begin
                 obstacles := array['forecastEndRange'];
             end if;
         when 'resetToPlan' then
-            patch := jsonb_build_object('forecastStart', record->'originalStart', 'forecastEnd', record->'originalEnd');
-            if record->>'originalStart' is null or record->>'originalEnd' is null then
+            patch := jsonb_build_object('forecastStart', pfa_date(record->>'originalStart'), 'forecastEnd', pfa_date(record->>'originalEnd'));
+            -- Nor can a date be taken over that nobody can read.
+            if patch->>'forecastStart' is null or patch->>'forecastEnd' is null then
                 obstacles := array['noPlan'];
             end if;
     end case;

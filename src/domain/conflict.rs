@@ -3,9 +3,9 @@
 
 use crate::domain::delta::Draft;
 use crate::domain::fault::Fault;
+use crate::domain::json::is_same_number;
 use crate::domain::patch::read_field;
 use crate::domain::rules::Rule;
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -42,20 +42,13 @@ pub fn three_way(draft: &Draft, published: &Map<String, Value>) -> Vec<Compariso
 #[must_use]
 pub fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => match (decimal(&a.to_string()), decimal(&b.to_string())) {
-            (Some(a), Some(b)) => a == b,
-            _ => a == b,
-        },
+        (Value::Number(a), Value::Number(b)) => is_same_number(&a.to_string(), &b.to_string()),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| same(value, other)))
         }
         _ => a == b,
     }
-}
-
-fn decimal(text: &str) -> Option<Decimal> {
-    Decimal::from_str_exact(text).or_else(|_| Decimal::from_scientific(text)).ok()
 }
 
 /// A field in conflict.

@@ -1,8 +1,9 @@
 //! What a bulk edit does to a record. The reference for `pfa_edit_patch` in the database.
 
 use crate::domain::field::Field;
+use crate::domain::json::text_of;
 use crate::domain::patch::Patch;
-use crate::domain::rules::Rule;
+use crate::domain::rules::{Rule, is_actualized};
 use crate::domain::value::read_date;
 use chrono::{Datelike as _, Days, NaiveDate};
 use serde_json::{Map, Value, json};
@@ -40,8 +41,8 @@ impl Operation {
     /// # Errors
     /// Why it cannot be done on this record.
     pub fn patch(&self, record: &Map<String, Value>) -> Result<Patch, Vec<Rule>> {
-        let date = |field: Field| record.get(field.key()).and_then(Value::as_str).and_then(read_date);
-        let is_actualized = record.get(Field::IsActualized.key()) == Some(&Value::Bool(true));
+        let date = |field: Field| record.get(field.key()).and_then(text_of).as_deref().and_then(read_date);
+        let is_actualized = is_actualized(record);
         match self {
             Self::Set(fields) => Ok(fields.clone()),
             Self::ShiftDates(days) => {

@@ -5,6 +5,8 @@
 
 use crate::domain::fault::Fault;
 use crate::domain::field::Field;
+use crate::domain::json::text_of;
+use crate::domain::value::read_flag;
 use serde_json::{Map, Value};
 
 /// A rule, or a reason why an operation cannot be done on a record.
@@ -92,7 +94,7 @@ impl Rule {
 /// Rules that a merged record breaks, of those that look at a field of the delta.
 #[must_use]
 pub fn broken_rules(record: &Map<String, Value>, delta: &Map<String, Value>) -> Vec<Rule> {
-    let text = |field: Field| record.get(field.key()).and_then(Value::as_str);
+    let text = |field: Field| record.get(field.key()).and_then(text_of);
     // Canonical dates order as their texts do.
     let is_backward = |start: Field, end: Field| text(start).zip(text(end)).is_some_and(|(start, end)| start > end);
     let touches = |fields: &[Field]| fields.iter().any(|field| delta.contains_key(field.key()));
@@ -104,10 +106,16 @@ pub fn broken_rules(record: &Map<String, Value>, delta: &Map<String, Value>) -> 
     if touches(&actual) && is_backward(actual[0], actual[1]) {
         broken.push(Rule::ActualOrder);
     }
-    if touches(&forecast) && record.get(Field::IsActualized.key()) == Some(&Value::Bool(true)) {
+    if touches(&forecast) && is_actualized(record) {
         broken.push(Rule::FrozenForecast);
     }
     broken
+}
+
+/// Whether a record is on site and billed, however PEMS has written that.
+#[must_use]
+pub fn is_actualized(record: &Map<String, Value>) -> bool {
+    record.get(Field::IsActualized.key()).and_then(text_of).as_deref().and_then(read_flag) == Some(true)
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod published;
 mod races;
 mod record_edits;
 mod refresh;
+mod rules;
 mod sandbox_model;
 mod sandboxes;
 mod settings;

@@ -7,7 +7,7 @@ mod drive;
 mod generate;
 mod model;
 mod readings;
-mod rules;
+pub mod rules;
 mod scene;
 mod scenes;
 mod translate;

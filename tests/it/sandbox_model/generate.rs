@@ -49,18 +49,24 @@ fn contest() -> impl Strategy<Value = (&'static str, Vec<Val>)> {
     select(&CONTESTED[..]).prop_flat_map(|field| (Just(field), Just(values(field)).prop_shuffle()))
 }
 
-/// Two sandboxes change one field; the second commit is told.
+/// Two sandboxes change one field; the second commit is told, and decides, agrees or gives way.
 fn meeting() -> impl Strategy<Value = Vec<Step>> {
-    (sandbox(), record(), contest(), prop::option::of(entry(FIELDS.to_vec())), mode(), choose()).prop_map(
-        |(first, row, (field, values), other, mode, choose)| {
+    (sandbox(), record(), contest(), prop::option::of(entry(FIELDS.to_vec())), mode(), choose(), 0..8_usize).prop_map(
+        |(first, row, (field, values), other, mode, choose, end)| {
             let second = (first + 1) % 3;
             let more = other.into_iter().filter(|(key, _)| *key != field);
+            let end = match end {
+                0 => Step::Edit(second, row, vec![(field, values[0])]),
+                1 => Step::Undo(second),
+                2 => Step::Drop(second, row),
+                _ => Step::Resolve(0, second, choose),
+            };
             vec![
                 Step::Edit(first, row, vec![(field, values[0])]),
                 Step::Edit(second, row, [(field, values[1])].into_iter().chain(more).collect()),
                 Step::Commit(first, Mode::Partial),
                 Step::Commit(second, mode),
-                Step::Resolve(0, second, choose),
+                end,
             ]
         },
     )
@@ -74,6 +80,8 @@ fn overtaking() -> impl Strategy<Value = Vec<Step>> {
             if is_layered {
                 steps.push(Step::Edit(first + 1, row, vec![(field, values[1])]));
                 steps.push(Step::Commit(first + 1, Mode::Partial));
+                // Nothing that they have published: both stand.
+                steps.push(Step::Load(vec![(row, vec![("extra", Val::Number(2))])]));
             }
             steps.push(Step::Load(vec![(row, vec![(field, values[2])])]));
             steps.push(Step::Resolve(0, first, choose));
