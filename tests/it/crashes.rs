@@ -7,11 +7,11 @@ mod service;
 use crate::support::checks;
 use pfa_vanguard::domain::operation::Operation;
 use pfa_vanguard::domain::record::canonicalise;
-use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::commit::{Commit, CommitMode};
 use pfa_vanguard::service::edits::{BulkEdit, Selection};
 use pfa_vanguard::service::ingest::Batch;
 use pfa_vanguard::service::sessions::Sandbox;
+use pfa_vanguard::service::{PfaMirrorService, Reader};
 use serde_json::json;
 use sqlx::PgPool;
 use std::collections::BTreeSet;
@@ -113,7 +113,8 @@ impl Work {
     /// What must hold of the organization at any moment.
     async fn check(&self, service: &PfaMirrorService, pool: &PgPool) {
         checks::check_overlay(pool, &self.sandbox.organization).await;
-        checks::check_kpis(service, pool, &self.sandbox.organization).await;
+        let reader = Reader { organization: self.sandbox.organization.clone(), user: self.sandbox.user.clone(), session: None };
+        checks::check_kpis(service, pool, &reader).await;
         checks::check_numbers(pool, &self.sandbox.organization).await;
     }
 }

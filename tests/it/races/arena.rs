@@ -9,12 +9,12 @@ use pfa_vanguard::domain::conflict::{Choice, Resolution};
 use pfa_vanguard::domain::operation::Operation;
 use pfa_vanguard::domain::record::canonicalise;
 use pfa_vanguard::error::{Error, Result};
-use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::commit::{Commit, CommitReport};
 use pfa_vanguard::service::conflicts::ConflictFilter;
 use pfa_vanguard::service::edits::{BulkEdit, Direction, RecordEdit, Selection};
 use pfa_vanguard::service::ingest::Batch;
 use pfa_vanguard::service::sessions::Sandbox;
+use pfa_vanguard::service::{PfaMirrorService, Reader};
 use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 use std::collections::BTreeMap;
@@ -164,10 +164,14 @@ impl Arena {
     }
 
     /// What must hold at any moment, whatever the calls were.
-    pub async fn check(&self) {
+    pub async fn check(&self, world: &World) {
         checks::check_overlay(&self.services.observer, &self.organization).await;
-        for service in &self.services.pair {
-            checks::check_kpis(service, &self.services.observer, &self.organization).await;
+        let open = world.open_sessions().first().map(|session| (*session, world.sessions[session].user));
+        let readers = [None, None, open].into_iter().enumerate();
+        for (number, sandbox) in readers {
+            let (session, user) = sandbox.unzip();
+            let reader = Reader { organization: self.organization.clone(), user: user.unwrap_or("ana").to_owned(), session };
+            checks::check_kpis(&self.services.pair[number % 2], &self.services.observer, &reader).await;
         }
         checks::check_numbers(&self.services.observer, &self.organization).await;
     }

@@ -14,7 +14,7 @@ use pfa_vanguard::service::edits::RecordEdit;
 use pfa_vanguard::service::ingest::Batch;
 use pfa_vanguard::service::sessions::Sandbox;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
@@ -66,15 +66,26 @@ impl Point {
     }
 }
 
-/// Waits until so many calls stand before a lock; false when one has ended instead.
-async fn wait_until_blocked<T>(pool: &PgPool, calls: &[&JoinHandle<T>]) -> bool {
+/// Waits until so many calls stand before a connection's lock, or behind each other before it; false
+/// when one has ended instead. Without a connection, it may be anybody's lock.
+///
+/// A vacuum of the catalogue can stop a call for a moment, too: that does not count.
+async fn wait_until_blocked<T>(pool: &PgPool, holder: Option<i32>, calls: &[&JoinHandle<T>]) -> bool {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let blocked: i64 = sqlx::query_scalar(
-            "select count(*) from pg_stat_activity
-              where datname = current_database() and application_name = 'pfa-vanguard' and wait_event_type = 'Lock'
-                and pg_blocking_pids(pid) <> '{}'",
+            "with recursive waiting as materialized (
+                 select pid, pg_blocking_pids(pid) as behind
+                   from pg_stat_activity
+                  where datname = current_database() and application_name = 'pfa-vanguard' and wait_event_type = 'Lock'
+             ), blocked as (
+                 select pid from waiting where $1 = any (behind) or ($1 is null and behind <> '{}')
+                 union
+                 select w.pid from waiting w join blocked b on b.pid = any (w.behind)
+             )
+             select count(*) from blocked",
         )
+        .bind(holder)
         .fetch_one(pool)
         .await
         .unwrap();
@@ -86,6 +97,10 @@ async fn wait_until_blocked<T>(pool: &PgPool, calls: &[&JoinHandle<T>]) -> bool 
         }
         assert!(Instant::now() < deadline, "{blocked} of {} calls wait for a lock", calls.len());
     }
+}
+
+async fn pid_of(connection: &mut PgConnection) -> Option<i32> {
+    Some(sqlx::query_scalar("select pg_backend_pid()").fetch_one(connection).await.unwrap())
 }
 
 fn start(arena: &Arena, world: &World, service: usize, call: &Call) -> JoinHandle<Value> {
@@ -126,16 +141,22 @@ async fn meet(services: &Services, name: &str, scene: Scene, point: Point, is_sw
         calls.reverse();
     }
     let before = arena.observe().await;
-    let holder = point.hold(&arena).await;
+    let mut holder = point.hold(&arena).await;
+    let pid = pid_of(&mut holder).await;
     let first = start(&arena, &world, 0, &calls[0]);
-    if !wait_until_blocked(&services.observer, &[&first]).await {
+    if !wait_until_blocked(&services.observer, pid, &[&first]).await {
         assert!(!point.stops(&calls[0]), "{name}, {scene:?}: {:?} does not wait at {point:?}", calls[0]);
         assert_eq!(first.await.unwrap(), world.apply(&calls[0]), "{name}, {scene:?}");
         return false;
     }
     let second = start(&arena, &world, 1, &calls[1]);
     let context = format!("{name}, {scene:?} at {point:?}");
-    assert!(wait_until_blocked(&services.observer, &[&first, &second]).await, "{context}: {:?} overtakes {:?}", calls[1], calls[0]);
+    let is_behind = wait_until_blocked(&services.observer, pid, &[&first, &second]).await;
+    if !is_behind {
+        holder.rollback().await.unwrap();
+        let answers = [first.await.unwrap(), second.await.unwrap()];
+        panic!("{context}: {:?} does not wait for {:?}; they answer {answers:?}", calls[1], calls[0]);
+    }
     assert_eq!(arena.observe().await, before, "{context}: something can be seen that has not ended");
     holder.rollback().await.unwrap();
 
@@ -146,7 +167,7 @@ async fn meet(services: &Services, name: &str, scene: Scene, point: Point, is_sw
     let may_swap = point == Point::Organization && calls.iter().all(|call| world.shares(call));
     let is_explained = explained.iter().any(|(order, _)| may_swap || *order == [0, 1]);
     assert!(is_explained, "{context}\n{}", unexplained(&world, &calls, &answers, &seen));
-    arena.check().await;
+    arena.check(&explained[0].1).await;
     true
 }
 
@@ -154,15 +175,17 @@ async fn meet(services: &Services, name: &str, scene: Scene, point: Point, is_sw
 async fn first_loads_of_two_organizations_queue() {
     let database = TestDatabase::migrated().await;
     let services = Services::start(&database.url()).await;
-    // Both find the mirror empty, and both wait to have it for themselves.
+    // Both find the mirror empty before either has it for itself.
     let mut holder = services.observer.begin().await.unwrap();
-    sqlx::query("lock table pfa_mirror in row exclusive mode").execute(&mut *holder).await.unwrap();
+    let locks = "select pg_advisory_xact_lock(pfa_publication_lock(name)) from unnest(array['FIRST', 'SECOND']) name";
+    sqlx::query(locks).execute(&mut *holder).await.unwrap();
     let open = |name: &'static str| {
         let services = services.clone();
         tokio::spawn(async move { Arena::open(&services, name, records()).await })
     };
     let (first, second) = (open("FIRST"), open("SECOND"));
-    assert!(wait_until_blocked(&services.observer, &[&first, &second]).await);
+    let pid = pid_of(&mut holder).await;
+    assert!(wait_until_blocked(&services.observer, pid, &[&first, &second]).await);
     holder.rollback().await.unwrap();
     for load in [first, second] {
         let (arena, world) = load.await.unwrap();
@@ -185,7 +208,7 @@ async fn an_edit_waits_for_the_first_load_and_finds_its_records() {
         let patch = json!({"monthlyRate": 5}).as_object().unwrap().clone();
         async move { service.edit_record(&sandbox, &RecordEdit { pfa_id: "1".to_owned(), patch, reason: None, if_match: None }).await }
     });
-    assert!(wait_until_blocked(&database.pool, &[&edited]).await);
+    assert!(wait_until_blocked(&database.pool, None, &[&edited]).await);
     load.commit(|_| ()).await.unwrap();
     let row: Value = serde_json::from_str(&edited.await.unwrap().unwrap()).unwrap();
     assert_eq!(row["monthlyRate"], 5);

@@ -91,7 +91,7 @@ async fn run(lane: usize, services: Services, seed: u64, rounds: usize) -> Tally
             *before += usize::from(explained.iter().all(|(order, _)| is_before(order)));
             *after += usize::from(!explained.iter().any(|(order, _)| is_before(order)));
             world = explained.swap_remove(0).1;
-            arena.check().await;
+            arena.check(&world).await;
         }
     }
     tally

@@ -26,7 +26,7 @@ pub enum Scene {
     /// A load and an edit.
     EditAndLoad,
     EditAndDiscard,
-    /// In one sandbox, as the next five.
+    /// In one sandbox, as the next four.
     UndoAndCommit,
     EditAndCommit,
     TwoEdits,
@@ -34,6 +34,8 @@ pub enum Scene {
     ResolveAndCommit,
     /// A resolution and a commit of the same field in another sandbox.
     ResolveAndOtherCommit,
+    /// A resolution and an edit in another sandbox.
+    ResolveAndOtherEdit,
     /// The resolution of a committed change that met another one in PEMS, and a commit.
     WriteBackAndCommit,
     /// One request that is sent twice.
@@ -45,7 +47,7 @@ pub enum Scene {
 }
 
 impl Scene {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::SameField,
         Self::OtherFields,
         Self::OppositeOrder,
@@ -58,6 +60,7 @@ impl Scene {
         Self::TwoUndos,
         Self::ResolveAndCommit,
         Self::ResolveAndOtherCommit,
+        Self::ResolveAndOtherEdit,
         Self::WriteBackAndCommit,
         Self::SameKey,
         Self::CommitEditRefresh,
@@ -137,6 +140,10 @@ impl Scene {
                 let c = arena.open_session(stage.world, "eva").await;
                 stage.edit(c, record, json!({"monthlyRate": dice.pick(&[997, 999])})).await;
                 vec![resolve(b, record, Stage::Commit, dice), commit(c)]
+            }
+            Self::ResolveAndOtherEdit => {
+                stage.meet(a, record).await;
+                vec![resolve(a, record, Stage::WriteBack, dice), edit(b, record, json!({"monthlyRate": 992, "category": "C"}))]
             }
             Self::WriteBackAndCommit => {
                 stage.meet(a, record).await;

@@ -17,28 +17,28 @@ pub async fn check_overlay(pool: &PgPool, organization: &str) {
 
 type Groups = BTreeMap<[Option<String>; 3], (i64, Decimal, Decimal)>;
 
-/// The published KPIs are the plain sum of the published records, to the last digit.
-pub async fn check_kpis(service: &PfaMirrorService, pool: &PgPool, organization: &str) {
+/// A reader's KPIs are the plain sum of the records that it sees, to the last digit.
+pub async fn check_kpis(service: &PfaMirrorService, pool: &PgPool, reader: &Reader) {
     let rows: Vec<(Option<String>, Option<String>, Option<String>, i64, Decimal, Decimal)> = sqlx::query_as(
         "select category, source, dor, count(*),
                 sum(case source when 'Purchase' then purchase_price else coalesce(greatest(original_end - original_start, 0) * monthly_rate, 0) end),
                 sum(case source when 'Purchase' then purchase_price else coalesce(greatest(forecast_end - forecast_start, 0) * monthly_rate, 0) end)
-           from pfa_merged_live
-          where organization_id = $1 and not is_discontinued
+           from pfa_merged($1, $2)
+          where not is_discontinued
           group by category, source, dor",
     )
-    .bind(organization)
+    .bind(&reader.organization)
+    .bind(reader.session)
     .fetch_all(pool)
     .await
     .unwrap();
     let expected: Groups = rows.into_iter().map(|(c, s, d, count, plan, forecast)| ([c, s, d], (count, plan, forecast))).collect();
-    let reader = Reader { organization: organization.to_owned(), user: "ana".to_owned(), session: None };
-    let kpis = service.find_kpis(&reader).await.unwrap();
+    let kpis = service.find_kpis(reader).await.unwrap();
     let amounts = kpis
         .groups
         .into_iter()
         .map(|group| ([group.category, group.source, group.dor], (group.amounts.record_count, group.amounts.plan, group.amounts.forecast)));
-    assert_eq!(amounts.collect::<Groups>(), expected, "KPIs of {organization}");
+    assert_eq!(amounts.collect::<Groups>(), expected, "KPIs of {reader:?}");
 }
 
 /// Every publication has a number and a moment of its own, in the same order, and none is newer
