@@ -157,7 +157,7 @@ async fn a_set_clears_and_sets_many() {
     let edit = set(&json!({"filter": {}}), &json!({"equipment": null, "monthlyRate": 10.25, "isFundsTransferable": true}));
     assert_eq!(counts(&sandbox, edit).await, (json!(4), json!(4), json!(0), 0));
     for row in data(&sandbox.read("records").await) {
-        assert!(row["equipment"].is_null() && row["monthlyRate"].to_string() == "10.25" && row["isFundsTransferable"] == true);
+        assert!(row["equipment"].is_null() && row["monthlyRate"] == json!(10.25) && row["isFundsTransferable"] == true);
     }
 }
 

@@ -32,6 +32,7 @@ mod postgres_conf;
 mod problems;
 mod published;
 mod races;
+mod random_work;
 mod record_edits;
 mod refresh;
 mod rules;

@@ -193,8 +193,8 @@ async fn edits_of_one_record_at_the_same_moment_all_count() {
         let sandbox = &sandbox;
         async move { sandbox.edit("1", json!({field: "at once"})).await.status.as_u16() }
     });
-    let [a, b, c, d, e] = edits;
-    assert_eq!(tokio::join!(a, b, c, d, e), (200, 200, 200, 200, 200));
+    let [first, second, third, fourth, fifth] = edits;
+    assert_eq!(tokio::join!(first, second, third, fourth, fifth), (200, 200, 200, 200, 200));
     assert_eq!(sandbox.row("1").await["_meta"]["modifiedFields"].as_array().unwrap().len(), 5);
     assert_eq!(sandbox.look().await["undoDepth"], 5);
 }

@@ -44,9 +44,9 @@ async fn twenty_steps_are_undone_and_redone_one_by_one() {
         assert_eq!(drafts(&sandbox).await, states[depth], "after undoing to {depth}");
     }
     assert_problem(&sandbox.undo().await, 409, "nothing_to_undo");
-    for depth in 1..=20 {
+    for (depth, state) in states.iter().enumerate().skip(1) {
         assert_eq!(sandbox.redo().await.status, 200);
-        assert_eq!(drafts(&sandbox).await, states[depth], "after redoing to {depth}");
+        assert_eq!(drafts(&sandbox).await, *state, "after redoing to {depth}");
     }
     assert_problem(&sandbox.redo().await, 409, "nothing_to_redo");
 }

@@ -36,7 +36,7 @@ async fn a_change_that_met_another_one_in_pems_waits_for_anybody() {
     let conflict = meet(ana, json!({"model": "A", "class": "A"}), json!({"model": "PEMS"})).await;
     assert_eq!((&conflict["stage"], &conflict["userId"]), (&json!("writeBack"), &json!("ana")));
     assert_eq!(conflict["fields"], json!([{"field": "model", "base": null, "ours": "A", "theirs": "PEMS"}]));
-    assert_eq!(ben.conflicts().await, [conflict.clone()]);
+    assert_eq!(ben.conflicts().await, std::slice::from_ref(&conflict));
     assert_eq!(data(&ben.get("conflicts?stage=writeBack").await).len(), 1);
     let row = ben.row("1").await;
     assert_eq!((&row["model"], &row["class"], &row["_meta"]["syncState"]), (&json!("PEMS"), &json!("Crane"), &json!("conflict")));
