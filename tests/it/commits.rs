@@ -308,3 +308,55 @@ async fn bad_commits_are_refused_and_commit_nothing() {
     assert_eq!(mine.look().await["draftCount"], 1);
     assert_eq!(send("application/json", "").await.status, 200);
 }
+
+/// The first record as PEMS has it, but for some values.
+async fn load_first(planner: Planner<'_>, changes: &Value) {
+    let record: (sqlx::types::Json<serde_json::Map<String, Value>>,) =
+        sqlx::query_as("select data from pfa_mirror where organization_id = 'ORG' and pfa_id = '1'")
+            .fetch_one(planner.app.pool())
+            .await
+            .unwrap();
+    let mut record = record.0.0;
+    record.extend(changes.as_object().unwrap().clone());
+    planner.app.load("ORG", &[record]).await;
+}
+
+#[tokio::test]
+async fn what_pems_changed_meanwhile_counts_like_a_publication() {
+    let app = planners_app().await;
+    let ana = app.planner("ana");
+    let mine = edited(ana, "1", json!({"model": "A", "class": "A"})).await;
+    load_first(ana, &json!({"contract": "PEMS", "model": "PEMS"})).await;
+    let problem = assert_problem(&mine.commit("").await, 409, "commit_conflict");
+    assert_eq!(problem["conflicts"][0]["fields"], json!([{"field": "model", "base": null, "ours": "A", "theirs": "PEMS"}]));
+    load_first(ana, &json!({"model": null})).await;
+    assert_eq!(mine.commit("").await.json()["merged"], 1);
+    let row = ana.row("1").await;
+    assert_eq!((&row["contract"], &row["model"], &row["class"]), (&json!("PEMS"), &json!("A"), &json!("A")));
+}
+
+#[tokio::test]
+async fn the_same_data_loaded_again_is_no_change() {
+    let app = planners_app().await;
+    let ana = app.planner("ana");
+    let mine = edited(ana, "1", json!({"monthlyRate": 5})).await;
+    let tag = mine.read("records/1").await.header("etag").to_owned();
+    load_first(ana, &json!({"monthlyRate": "15000.00", "forecastEnd": "2025-03-02T00:00:00.000Z"})).await;
+    assert_eq!(mine.read("records/1").await.header("etag"), tag, "the draft is not stale");
+    assert_eq!(mine.commit("").await.json(), json!({"committed": 1, "merged": 0, "conflicts": [], "dryRun": false, "closed": true}));
+}
+
+/// An edit that comes while its sandbox is committed is in it, or is told that it came too late.
+#[tokio::test]
+async fn no_edit_is_lost_beside_a_commit() {
+    let app = planners_app().await;
+    let ana = app.planner("ana");
+    for number in 0..10 {
+        let mine = edited(ana, "2", json!({"contract": format!("C{number}")})).await;
+        let (edit, commit) = tokio::join!(mine.edit("1", json!({"model": format!("M{number}")})), mine.commit(""));
+        assert_eq!(commit.status, 200, "{}", commit.text);
+        let is_in = commit.json()["committed"] == 2;
+        assert_eq!(edit.status.as_u16(), if is_in { 200 } else { 409 }, "{}", edit.text);
+        assert_eq!(ana.row("1").await["model"] == format!("M{number}"), is_in);
+    }
+}

@@ -1,6 +1,7 @@
 //! What was published: the history of a record, and the changes that wait for PEMS.
 
 use crate::support::planner::{Planner, assert_problem, data, planners_app};
+use axum::http::Method;
 use serde_json::{Value, json};
 
 /// Every entry of a list, page by page.
@@ -157,4 +158,7 @@ async fn changes_tell_base_ours_theirs_and_what_they_cost() {
     assert_eq!((cost(1, "forecastCost"), cost(1, "planCost"), cost(1, "variance")), ("-1000.50".into(), "-1000.50".into(), "0.00".into()));
     let paged = pages(ana, &format!("sessions/{}/changes", sandbox.id), 1).await;
     assert_eq!(paged, changes);
+    let cursor = sandbox.send(Method::GET, "/changes?limit=1", &[], None).await.json()["page"]["nextCursor"].as_str().unwrap().to_owned();
+    let other = ana.open().await.send(Method::GET, &format!("/changes?cursor={cursor}"), &[], None).await;
+    assert_problem(&other, 400, "invalid_parameter");
 }

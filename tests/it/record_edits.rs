@@ -198,3 +198,17 @@ async fn edits_of_one_record_at_the_same_moment_all_count() {
     assert_eq!(sandbox.row("1").await["_meta"]["modifiedFields"].as_array().unwrap().len(), 5);
     assert_eq!(sandbox.look().await["undoDepth"], 5);
 }
+
+#[tokio::test]
+async fn amounts_keep_every_digit() {
+    let app = planners_app().await;
+    let ana = app.planner("ana");
+    let sandbox = ana.open().await;
+    for amount in ["99999999999.99", "12345678901.01", "0.07", "4503599627.37"] {
+        let body = format!(r#"{{"purchasePrice": {amount}}}"#);
+        let answer = sandbox.send(Method::PATCH, "/records/2", &[], Some(body)).await;
+        assert_eq!(answer.json()["purchasePrice"].to_string(), amount);
+    }
+    sandbox.commit("").await;
+    assert_eq!(ana.get("kpis").await.json()["total"]["purchase"]["planCost"].to_string(), "4503599627.37");
+}

@@ -175,3 +175,18 @@ async fn steps_take_no_body() {
         assert_eq!(sandbox.send(Method::POST, path, &[("content-type", "application/json")], Some(body.into())).await.status, 200);
     }
 }
+
+#[tokio::test]
+async fn the_oldest_steps_are_forgotten_not_their_drafts() {
+    let app = planners_app().await;
+    let sandbox = app.planner("ana").open().await;
+    for number in 1..=60 {
+        sandbox.edit("1", json!({"monthlyRate": number})).await;
+    }
+    assert_eq!(sandbox.look().await["undoDepth"], 50);
+    for _ in 0..50 {
+        assert_eq!(sandbox.undo().await.status, 200);
+    }
+    assert_problem(&sandbox.undo().await, 409, "nothing_to_undo");
+    assert_eq!(sandbox.row("1").await["monthlyRate"], 10);
+}
