@@ -331,3 +331,40 @@ async fn discarding_the_sandbox_takes_its_conflicts_along() {
     assert_eq!(ana.row("1").await["_meta"]["syncState"], "committed");
     assert_eq!(ana.row("1").await["_meta"]["modifiedBy"], "ben");
 }
+
+#[tokio::test]
+async fn a_refused_edit_that_is_undone_or_dropped_is_no_conflict() {
+    let app = planners_app().await;
+    let (ana, ben) = (app.planner("ana"), app.planner("ben"));
+    let sandbox = refused(ana, &["1", "2"], &json!({"model": "A"}), &json!({"model": "B"})).await;
+    let states = async || [ben.row("1").await["_meta"]["syncState"].clone(), ben.row("2").await["_meta"]["syncState"].clone()];
+    assert_eq!(states().await, ["conflict", "conflict"]);
+    assert_eq!(sandbox.undo().await.json()["conflictCount"], 1);
+    assert_eq!(states().await, ["conflict", "committed"]);
+    assert_eq!(sandbox.drop_draft("1").await.status, 204);
+    assert_eq!(states().await, ["committed", "committed"]);
+    assert!(ana.conflicts().await.is_empty() && sandbox.changes().await.is_empty());
+    // Done again they are drafts, until a commit says otherwise.
+    sandbox.undo().await;
+    let look = sandbox.look().await;
+    assert_eq!((&look["draftCount"], &look["conflictCount"], &look["status"]), (&json!(1), &json!(0), &json!("open")));
+    assert_problem(&sandbox.commit("").await, 409, "commit_conflict");
+    assert_eq!(states().await, ["conflict", "committed"]);
+}
+
+#[tokio::test]
+async fn an_edit_of_a_refused_draft_decides_it_or_leaves_it_in_conflict() {
+    let app = planners_app().await;
+    let ana = app.planner("ana");
+    let sandbox = refused(ana, &["1"], &json!({"model": "A"}), &json!({"model": "B"})).await;
+    assert_eq!(sandbox.edit("1", json!({"class": "X"})).await.json()["_meta"]["syncState"], "conflict");
+    assert_eq!(
+        sandbox.edit("1", json!({"model": "C"})).await.json()["_meta"]["syncState"],
+        "conflict",
+        "a third value is still not theirs"
+    );
+    let row = sandbox.edit("1", json!({"model": "B"})).await.json();
+    assert_eq!((&row["_meta"]["syncState"], &row["class"]), (&json!("draft"), &json!("X")), "theirs is");
+    assert!(ana.conflicts().await.is_empty());
+    assert_eq!(sandbox.commit("").await.json()["committed"], 1);
+}
