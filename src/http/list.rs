@@ -11,7 +11,7 @@ const DEFAULT_LIMIT: u32 = 100;
 /// Most rows of a page.
 const MAX_LIMIT: u32 = 1_000;
 
-/// What every list can be asked for. Documentation only: [`ListPage::read`] reads them.
+/// What every list can be asked for. Documentation only: `ListPage::read` reads them.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the parameters are read one by one, so that every fault is told at once")]
