@@ -101,7 +101,9 @@ async fn fill_organization(
     while let Some((chunk, findings)) = receiver.recv().await {
         load.stage(&chunk).await?;
         progress.add(chunk.len() as u64);
-        findings.into_iter().for_each(|finding| outcome.add_finding(finding));
+        for finding in findings {
+            outcome.add_finding(finding);
+        }
     }
     drawing.await.map_err(|error| CommandError::Incomplete(format!("the generator failed: {error}")))?;
     outcome.applied = load.apply(&Batch::import(&plan.code, id, "generate")).await?;

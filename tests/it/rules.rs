@@ -205,13 +205,18 @@ async fn sums_are_divided_and_rounded_the_same() {
 fn edits_make_the_same_drafts() {
     use crate::sandbox_model::rules::{Draft as Plain, edited};
     let mut kept = BTreeSet::new();
-    for (published, first, second) in draw(&(clean(), clean(), clean())) {
+    for (published, later, first, second) in draw(&(clean(), clean(), clean(), clean())) {
         let (mut reference, mut plain) = (Draft::default(), None);
-        for patch in [&first, &second, &published] {
-            reference = reference.edit(&published, patch);
-            plain = edited(plain.as_ref(), &published, patch, Plain::default());
+        // Others publish between the first edit and the second; the third goes back to what was.
+        for (published, patch) in [(&published, &first), (&later, &second), (&later, &published)] {
+            reference = reference.edit(published, patch);
+            plain = edited(plain.as_ref(), published, patch, Plain::default());
             let expected = plain.clone().unwrap_or_default();
-            assert_eq!((&reference.delta, &reference.base), (&expected.delta, &expected.base), "{published:?}, {first:?}, {second:?}");
+            assert_eq!(
+                (&reference.delta, &reference.base),
+                (&expected.delta, &expected.base),
+                "{published:?}, {later:?}: {first:?}, {second:?}"
+            );
             kept.insert(reference.delta.len());
         }
     }

@@ -49,8 +49,8 @@ impl World {
         self.app.service.find_run("A", run.id).await.unwrap()
     }
 
-    fn edit(&self, id: &str, changes: Value) {
-        assert!(self.pems.pems.with_records(|records| records.edit("A", id, &object(&changes))));
+    fn edit(&self, id: &str, changes: &Value) {
+        assert!(self.pems.pems.with_records(|records| records.edit("A", id, &object(changes))));
     }
 
     fn delete(&self, id: &str) {
@@ -91,7 +91,7 @@ async fn a_full_run_fills_the_mirror_and_the_next_one_changes_nothing() {
 async fn changes_have_versions_a_history_and_exact_kpis() {
     let world = World::of(12).await;
     world.sync(FULL).await.unwrap();
-    world.edit("003", json!({"category": "Pumps", "monthlyRate": 6088}));
+    world.edit("003", &json!({"category": "Pumps", "monthlyRate": 6088}));
     world.delete("007");
     let outcome = world.sync(FULL).await.unwrap();
     assert_eq!((outcome.applied.updated, outcome.applied.discontinued, outcome.applied.unchanged), (1, 1, 10));
@@ -120,7 +120,7 @@ async fn an_incremental_run_brings_what_changed_and_discontinues_nothing() {
         .execute(world.app.pool())
         .await
         .unwrap();
-    world.edit("003", json!({"category": "Pumps"}));
+    world.edit("003", &json!({"category": "Pumps"}));
     let nothing = world.sync(SyncScope::Incremental).await.unwrap();
     assert_eq!(nothing.applied.total(), 0);
     sqlx::query("update pfa_sync_log set read_up_to = null where records_total = 0").execute(world.app.pool()).await.unwrap();
@@ -159,7 +159,7 @@ async fn no_fault_at_any_request_leaves_half_a_mirror() {
         for number in 0..requests {
             let category = format!("{round}-{number}");
             world.pems.pems.reset();
-            world.edit("004", json!({"category": category}));
+            world.edit("004", &json!({"category": category}));
             world.pems.pems.fail_request(number, fault);
             let before = world.mirror().await;
             let outcome = world.sync(FULL).await;
@@ -214,7 +214,7 @@ async fn a_read_that_lacks_too_much_discontinues_nothing() {
 #[tokio::test]
 async fn what_cannot_be_taken_is_told_with_record_and_field() {
     let world = World::of(3).await;
-    world.edit("001", json!({"forecastEnd": "soon", "monthlyRate": "much"}));
+    world.edit("001", &json!({"forecastEnd": "soon", "monthlyRate": "much"}));
     let outcome = world.sync(FULL).await.unwrap();
     assert_eq!((outcome.applied.inserted, outcome.findings_total), (3, 2));
     let run = world.last_run().await;
@@ -231,8 +231,8 @@ async fn committed_changes_stay_on_top_or_conflict() {
     let edits = json!({"select": {"pfaIds": ["000", "001"]}, "operation": {"type": "set", "fields": {"monthlyRate": 100}}});
     world.app.post(&format!("/api/v1/orgs/A/sessions/{session}/edits"), &edits).await;
     world.app.post(&format!("/api/v1/orgs/A/sessions/{session}/commit"), &json!({})).await;
-    world.edit("000", json!({"category": "Pumps"}));
-    world.edit("001", json!({"monthlyRate": 200}));
+    world.edit("000", &json!({"category": "Pumps"}));
+    world.edit("001", &json!({"monthlyRate": 200}));
     world.sync(FULL).await.unwrap();
     let merged = world.app.get("/api/v1/orgs/A/records/000").await.json();
     assert_eq!(
@@ -264,7 +264,7 @@ async fn a_run_can_be_cancelled_and_the_service_can_stop() {
         let stop = stop.clone();
         move |request, _| {
             if request.number > 0 {
-                stop.cancel()
+                stop.cancel();
             }
         }
     });

@@ -284,7 +284,9 @@ impl Brought {
             }
             match canonicalise(data) {
                 Ok((record, findings)) => {
-                    findings.into_iter().for_each(|finding| self.outcome.add_finding(finding));
+                    for finding in findings {
+                        self.outcome.add_finding(finding);
+                    }
                     good.push((record, stamp));
                 }
                 Err(error) => {

@@ -133,7 +133,10 @@ async fn calls_that_wait_for_each_other_end_in_the_order_in_which_they_came() {
 /// One meeting; tells whether the first call came to the point.
 async fn meet(services: &Services, name: &str, scene: Scene, point: Point, is_swapped: bool) -> bool {
     let (arena, mut world) = Arena::open(services, name, records()).await;
-    services.pair[0].refresh_views("test").await.unwrap();
+    // Summaries are summed up anew in every other organization, and from the view and the notes in the rest.
+    if is_swapped {
+        services.pair[0].refresh_views("test").await.unwrap();
+    }
     let mut dice = Dice(name.bytes().fold(0, |seed, byte| seed * 31 + u64::from(byte)));
     let mut calls = scene.set(&arena, &mut world, &mut dice).await;
     calls.truncate(2);
