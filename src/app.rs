@@ -126,6 +126,7 @@ impl App {
             service: self.service.clone(),
             pems: pems.clone(),
             most_vanished_percent: settings.pems.sync_max_vanished_percent,
+            write_back: settings.pems.write_back(),
             metrics,
         };
         let router = router::router(state);
@@ -163,6 +164,8 @@ fn schedule_of(settings: &Settings) -> Schedule {
         idle_session_days: settings.idle_session_days,
         discards_idle_sessions: settings.discard_idle_sessions,
         sync_cron: settings.pems.sync_cron.clone(),
+        push_interval: Duration::from_secs(settings.pems.push_interval_seconds.into()),
+        write_back: settings.pems.write_back(),
     }
 }
 

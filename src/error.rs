@@ -78,6 +78,12 @@ pub enum Error {
         /// Records that PEMS counts.
         expected: u64,
     },
+    /// Somebody else has the organization's write-back turn.
+    #[error("another write-back of organization {0:?} is running")]
+    WriteBackRunning(String),
+    /// The organization's write-back is paused.
+    #[error("the write-back of organization {0:?} is paused; resume it first")]
+    WriteBackPaused(String),
     /// Somebody cancelled the run.
     #[error("the run was cancelled")]
     RunCancelled,

@@ -12,6 +12,7 @@ mod progress;
 mod refresh;
 mod serve;
 mod sync;
+mod verify;
 
 use crate::app::AppError;
 use crate::config::{SettingError, Settings};
@@ -47,6 +48,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Read records from PEMS into the mirror.
     Sync(sync::SyncArgs),
+    /// Compare the mirror of an organization with PEMS, changing nothing; fails when they differ.
+    Verify(verify::VerifyArgs),
     /// Run a stand-in for PEMS with the demo's records, to try things out.
     FakePems(fake_pems::FakePemsArgs),
     /// Refresh the KPI and timeline summaries now.
@@ -122,6 +125,7 @@ async fn run(Cli { command, settings }: Cli) -> Result<(), CommandError> {
         Command::Generate(args) => generate::run(&settings, &args).await,
         Command::Import(args) => import::run(&settings, &args).await,
         Command::Sync(args) => sync::run(&settings, &args).await,
+        Command::Verify(args) => verify::run(&settings, &args).await,
         Command::FakePems(args) => fake_pems::run(&args).await,
         Command::Refresh => refresh::run(&settings).await,
         Command::Analyze(args) => analyze::run(&settings, &args).await,

@@ -45,6 +45,27 @@ pub enum SyncType {
 }
 
 pub(super) async fn run(settings: &Settings, args: &SyncArgs) -> Result<(), CommandError> {
+    let scope = match args.kind {
+        SyncType::Full => SyncScope::Full { most_vanished_percent: settings.pems.sync_max_vanished_percent },
+        SyncType::Incremental => SyncScope::Incremental,
+        SyncType::Manual => SyncScope::Records(args.ids.clone()),
+    };
+    let started = Instant::now();
+    let outcome = read(settings, &args.organization, scope, IfNew::Create).await?;
+    report(&args.organization, &outcome, started.elapsed())
+}
+
+/// What becomes of an organization that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfNew {
+    /// It is created.
+    Create,
+    /// That is an error.
+    Refuse,
+}
+
+/// Reads PEMS, showing how far it is; Ctrl-C cancels.
+pub(super) async fn read(settings: &Settings, organization: &str, scope: SyncScope, if_new: IfNew) -> Result<RunOutcome, CommandError> {
     let pems = settings.pems.client()?.ok_or(SettingError { name: "PFA_PEMS_URL", problem: "is needed to read from PEMS".into() })?;
     let app = App::open(settings).await?;
     let stop = CancellationToken::new();
@@ -56,17 +77,13 @@ pub(super) async fn run(settings: &Settings, args: &SyncArgs) -> Result<(), Comm
             }
         }
     });
-    let started = Instant::now();
     let outcome = async {
-        app.service.save_organization(&args.organization, &args.organization).await?;
-        let scope = match args.kind {
-            SyncType::Full => SyncScope::Full { most_vanished_percent: settings.pems.sync_max_vanished_percent },
-            SyncType::Incremental => SyncScope::Incremental,
-            SyncType::Manual => SyncScope::Records(args.ids.clone()),
-        };
-        let request = SyncRequest { organization: args.organization.clone(), scope, requested_by: None };
+        if if_new == IfNew::Create {
+            app.service.save_organization(organization, organization).await?;
+        }
+        let request = SyncRequest { organization: organization.to_owned(), scope, requested_by: None };
         let run = app.service.begin_read(request).await?;
-        let progress = tokio::spawn(show_progress(app.service.clone(), args.organization.clone(), run.id));
+        let progress = tokio::spawn(show_progress(app.service.clone(), organization.to_owned(), run.id));
         let outcome = app.service.read_pems(&pems, run, &stop).await;
         progress.abort();
         outcome
@@ -74,7 +91,7 @@ pub(super) async fn run(settings: &Settings, args: &SyncArgs) -> Result<(), Comm
     .await;
     interrupted.abort();
     app.close().await;
-    report(&args.organization, &outcome?, started.elapsed())
+    Ok(outcome?)
 }
 
 /// Shows what the log says, until it is stopped.
@@ -93,9 +110,7 @@ async fn show_progress(service: PfaMirrorService, organization: String, id: Uuid
 }
 
 fn report(organization: &str, outcome: &RunOutcome, took: Duration) -> Result<(), CommandError> {
-    for finding in outcome.findings.iter().take(TOLD_FINDINGS) {
-        eprintln!("record {}: {} {:?} {}", finding.pfa_id, finding.field, finding.value, finding.problem);
-    }
+    tell_findings(outcome);
     let Applied { inserted, updated, unchanged, discontinued } = outcome.applied;
     say(&format!(
         "{organization}: {inserted} records inserted, {updated} updated, {unchanged} unchanged, {discontinued} discontinued; \
@@ -107,5 +122,18 @@ fn report(organization: &str, outcome: &RunOutcome, took: Duration) -> Result<()
     match outcome.errored {
         0 => Ok(()),
         bad => Err(CommandError::Incomplete(format!("bad records: {bad}; the others are in the mirror"))),
+    }
+}
+
+/// Tells the first findings, one a line.
+pub(super) fn tell_findings(outcome: &RunOutcome) {
+    for finding in outcome.findings.iter().take(TOLD_FINDINGS) {
+        eprintln!("record {}: {} {:?} {}", finding.pfa_id, finding.field, finding.value, finding.problem);
+    }
+    if outcome.findings_total > TOLD_FINDINGS as u64 {
+        eprintln!(
+            "and {} more; the first thousand are in the log: GET /api/v1/orgs/…/sync/runs/{{id}}",
+            outcome.findings_total - TOLD_FINDINGS as u64
+        );
     }
 }

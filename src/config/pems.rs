@@ -2,6 +2,7 @@
 
 use super::{SettingError, cron_expression, number_within};
 use crate::pems::{Credentials, FieldMap, PemsClient, PemsOptions};
+use crate::service::write_back::WriteBackOptions;
 use clap::Args;
 use reqwest::Url;
 use secrecy::SecretString;
@@ -55,12 +56,26 @@ pub struct PemsSettings {
     #[arg(long, env = "PFA_SYNC_CRON", value_name = "CRON", default_value = "0 5/15 * * * *", global = true, value_parser = cron_expression)]
     pub sync_cron: String,
 
+    /// Seconds between looks for changes that are due for PEMS.
+    #[arg(long, env = "PFA_PUSH_INTERVAL_SECONDS", value_name = "N", default_value = "10", global = true, value_parser = number_within::<1, 86_400>)]
+    pub push_interval_seconds: u32,
+
+    /// So often a change is sent to PEMS before it is given up; then a person retries or drops it.
+    #[arg(long, env = "PFA_PUSH_MAX_ATTEMPTS", value_name = "N", default_value = "12", global = true, value_parser = number_within::<1, 1_000>)]
+    pub push_max_attempts: u32,
+
     /// Per cent of an organization's records that a full sync may find vanished; more, and it changes nothing.
     #[arg(long, env = "PFA_SYNC_MAX_VANISHED_PERCENT", value_name = "N", default_value = "10", global = true, value_parser = number_within::<0, 100>)]
     pub sync_max_vanished_percent: u32,
 }
 
 impl PemsSettings {
+    /// How changes are written back.
+    #[must_use]
+    pub fn write_back(&self) -> WriteBackOptions {
+        WriteBackOptions { most_attempts: self.push_max_attempts, ..WriteBackOptions::default() }
+    }
+
     /// A client of PEMS; none when PEMS is off.
     ///
     /// # Errors

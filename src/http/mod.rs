@@ -16,17 +16,17 @@ pub mod number;
 pub mod operations;
 pub mod organizations;
 pub mod parameters;
-pub mod pending;
 pub mod problem;
 pub mod records;
 pub mod router;
 pub mod server;
 pub mod sessions;
-pub mod sync_runs;
+pub mod sync;
 pub mod timeline;
 
 use crate::pems::PemsClient;
 use crate::service::PfaMirrorService;
+use crate::service::write_back::WriteBackOptions;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 /// What handlers work with.
@@ -38,6 +38,8 @@ pub struct AppState {
     pub pems: Option<PemsClient>,
     /// How many per cent of an organization's records a full sync may find vanished, unless it is told otherwise.
     pub most_vanished_percent: u32,
+    /// How changes are written back.
+    pub write_back: WriteBackOptions,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
 }

@@ -199,6 +199,8 @@ impl From<Error> for Problem {
             Error::NothingToRedo => Self::conflict("nothing_to_redo", error.to_string()),
             Error::RefreshRunning => Self::conflict("refresh_running", error.to_string()),
             Error::LoadRunning(_) => Self::conflict("load_running", error.to_string()),
+            Error::WriteBackRunning(_) => Self::conflict("write_back_running", error.to_string()),
+            Error::WriteBackPaused(_) => Self::conflict("write_back_paused", error.to_string()),
             Error::PemsOff => Self::conflict("pems_off", error.to_string()),
             Error::RunNotFound => Self::not_found("run_not_found", error.to_string()),
             Error::TooManyVanished { .. } | Error::PagesNotWhole { .. } | Error::RunCancelled | Error::Pems(_) => {

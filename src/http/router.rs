@@ -1,9 +1,9 @@
 //! All routes, declared once: the same list makes the router and the OpenAPI document.
 
 use crate::http::problem::{Problem, render_problems};
+use crate::http::sync::{dead_letters, pending, runs, start, write_back};
 use crate::http::{
-    AppState, changes, commit, conflicts, docs, edits, health, history, kpis, operations, organizations, pending, records, sessions,
-    sync_runs, timeline,
+    AppState, changes, commit, conflicts, docs, edits, health, history, kpis, operations, organizations, records, sessions, timeline,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
@@ -49,9 +49,15 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(conflicts::resolve_conflict))
         .routes(routes!(conflicts::resolve_conflicts))
         .routes(routes!(pending::list_pending))
-        .routes(routes!(sync_runs::start_run, sync_runs::list_runs))
-        .routes(routes!(sync_runs::get_run))
-        .routes(routes!(sync_runs::cancel_run))
+        .routes(routes!(dead_letters::list_dead_letters))
+        .routes(routes!(dead_letters::retry_dead_letters))
+        .routes(routes!(dead_letters::drop_dead_letters))
+        .routes(routes!(start::start_run, runs::list_runs))
+        .routes(routes!(runs::get_run))
+        .routes(routes!(runs::cancel_run))
+        .routes(routes!(write_back::get_write_back))
+        .routes(routes!(write_back::pause_write_back))
+        .routes(routes!(write_back::resume_write_back))
         .routes(routes!(operations::refresh_summaries, operations::list_refreshes))
         .routes(routes!(operations::analyze_queries))
 }

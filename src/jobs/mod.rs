@@ -4,17 +4,23 @@
 mod idle_sessions;
 mod refresh;
 mod sync;
+mod write_back;
 
 pub use idle_sessions::run_idle_sessions;
 pub use refresh::run_refresh;
 pub use sync::run_sync;
+pub use write_back::run_write_back;
 
 use crate::pems::PemsClient;
 use crate::service::PfaMirrorService;
+use crate::service::write_back::WriteBackOptions;
 use crate::shutdown::Shutdown;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use uuid::Uuid;
 
 /// The running scheduler; [`Jobs::stop`] ends it.
 pub struct Jobs {
@@ -35,10 +41,21 @@ pub struct Schedule {
     pub discards_idle_sessions: bool,
     /// When PEMS is read, as a cron expression.
     pub sync_cron: String,
+    /// How often changes are looked for that are due for PEMS.
+    pub push_interval: Duration,
+    /// How they are written back.
+    pub write_back: WriteBackOptions,
+}
+
+/// When a job runs.
+enum When<'a> {
+    Cron(&'a str),
+    Every(Duration),
 }
 
 impl Jobs {
-    /// Schedules the refresh of the summaries, the look for idle sandboxes and, unless PEMS is off, the sync.
+    /// Schedules the refresh of the summaries, the look for idle sandboxes and, unless PEMS is off, the
+    /// sync and the write-back.
     ///
     /// # Errors
     /// When the scheduler cannot take the expression.
@@ -50,23 +67,27 @@ impl Jobs {
     ) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
         let refreshing = service.clone();
-        let refresh = repeat(&schedule.refresh_cron, "refresh", shutdown, move || {
+        let mut jobs = vec![repeat(When::Cron(&schedule.refresh_cron), "refresh", shutdown, move || {
             let service = refreshing.clone();
             async move { run_refresh(&service).await }
-        })?;
-        let sync = pems.map(|pems| {
-            let service = service.clone();
-            repeat(&schedule.sync_cron, "sync", shutdown, move || {
-                let (service, pems) = (service.clone(), pems.clone());
+        })?];
+        if let Some(pems) = pems {
+            let (reading, writing, pems_to_write) = (service.clone(), service.clone(), pems.clone());
+            jobs.push(repeat(When::Cron(&schedule.sync_cron), "sync", shutdown, move || {
+                let (service, pems) = (reading.clone(), pems.clone());
                 async move { run_sync(&service, &pems).await }
-            })
-        });
-        let idle = repeat(IDLE_SESSIONS_CRON, "idle sessions", shutdown, move || {
+            })?);
+            jobs.push(repeat(When::Every(schedule.push_interval), "write-back", shutdown, move || {
+                let (service, pems) = (writing.clone(), pems_to_write.clone());
+                async move { run_write_back(&service, &pems, &schedule.write_back).await }
+            })?);
+        }
+        jobs.push(repeat(When::Cron(IDLE_SESSIONS_CRON), "idle sessions", shutdown, move || {
             let service = service.clone();
             async move { run_idle_sessions(&service, schedule.idle_session_days, schedule.discards_idle_sessions).await }
-        })?;
-        for job in [refresh, idle].into_iter().map(Ok).chain(sync) {
-            scheduler.add(job?).await?;
+        })?);
+        for job in jobs {
+            scheduler.add(job).await?;
         }
         scheduler.start().await?;
         Ok(Self { scheduler })
@@ -82,19 +103,19 @@ impl Jobs {
 
 /// A job that never runs beside itself and is waited for at the end: the scheduler starts a job again
 /// while it is running, and does not wait for running ones.
-fn repeat<F, W>(cron: &str, name: &'static str, shutdown: &Shutdown, work: F) -> Result<Job, JobSchedulerError>
+fn repeat<F, W>(when: When<'_>, name: &'static str, shutdown: &Shutdown, work: F) -> Result<Job, JobSchedulerError>
 where
     F: Fn() -> W + Send + Sync + 'static,
     W: Future<Output = ()> + Send + 'static,
 {
     let running = Arc::new(Mutex::new(()));
     let tasks = shutdown.tasks.clone();
-    Job::new_async(cron, move |_, _| {
+    let run = move |_: Uuid, _: JobScheduler| -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let (tasks, work) = (tasks.clone(), work());
         let turn = Arc::clone(&running).try_lock_owned();
         Box::pin(async move {
             let Ok(turn) = turn else {
-                tracing::warn!(job = name, "the run before this one is still going on");
+                tracing::debug!(job = name, "the run before this one is still going on");
                 return;
             };
             tasks.spawn(async move {
@@ -102,7 +123,11 @@ where
                 drop(turn);
             });
         })
-    })
+    };
+    match when {
+        When::Cron(cron) => Job::new_async(cron, run),
+        When::Every(interval) => Job::new_repeated_async(interval, run),
+    }
 }
 
 /// Whether a text is a cron expression that the scheduler takes: seconds first, six or seven fields.

@@ -106,22 +106,29 @@ impl PemsClient {
         Ok(Page { records, next })
     }
 
-    /// One record; none when PEMS does not have it.
+    /// One record as it is at this moment; none when PEMS does not have it. Tried once: whoever is
+    /// about to write does not want an answer that took minutes.
     ///
     /// # Errors
     /// When PEMS fails.
     pub async fn read_record(&self, organization: &str, head: &Head, pfa_id: &str) -> Result<Option<PemsRecord>, PemsError> {
         let filter = GridFilter::Ids(vec![pfa_id.to_owned()]);
-        Ok(self.read_page(organization, head, &filter, 1).await?.records.pop())
+        let request = self.grid_request(RequestType::Data, &filter, 1)?;
+        let grid = self.ask_once(organization, &request).await?;
+        let mut rows = grid.data.unwrap_or_default().rows;
+        rows.truncate(1);
+        rows.pop().map(|row| head.record(row)).transpose()
+    }
+
+    async fn ask_once(&self, organization: &str, request: &GridRequest) -> Result<Grid, PemsError> {
+        let data: GridData = self.post(organization, GRID_PATH, request, self.options.read_timeout).await?;
+        check_page(&data.grid, request.request_type, request.grid.cursor_position, self.options.page_size)?;
+        Ok(data.grid)
     }
 
     async fn ask_grid(&self, organization: &str, kind: RequestType, filter: &GridFilter, cursor: u64) -> Result<Grid, PemsError> {
         let request = self.grid_request(kind, filter, cursor)?;
-        let ask = || async {
-            let data: GridData = self.post(organization, GRID_PATH, &request, self.options.read_timeout).await?;
-            check_page(&data.grid, kind, cursor, self.options.page_size)?;
-            Ok(data.grid)
-        };
+        let ask = || self.ask_once(organization, &request);
         let pauses = ExponentialBuilder::new()
             .with_jitter()
             .with_min_delay(self.options.retry_pause)

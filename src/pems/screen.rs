@@ -18,18 +18,30 @@ impl PemsClient {
         let text = |text: &str| ScreenValue::Text(Some(text.to_owned()));
         let id = map.write_name(Field::PfaId).unwrap_or_default();
         let mut pairs = vec![pair(id, text(pfa_id)), pair(map.written_organization(), text(organization))];
-        for (key, value) in fields {
-            let field = Field::from_key(key);
-            let name = field.and_then(|field| map.write_name(field));
-            let (Some(field), Some(name)) = (field, name) else {
-                return Err(PemsError::Unsayable(format!("{key} cannot be written to PEMS: the field map has no field for it")));
-            };
-            pairs.push(pair(name, screen_value(field, value)?));
-        }
+        pairs.extend(self.pairs_of(fields)?);
         let request = ScreenRequest { screen: map.screen.clone(), action: "UPDATE".to_owned(), list: FieldValues { pairs } };
         let written: ScreenData = self.post(organization, SCREEN_PATH, &request, self.options.write_timeout).await?;
         tracing::debug!(organization, pfa_id, recordid = %written.service.recordid, "written to PEMS");
         Ok(())
+    }
+
+    /// Makes sure that these fields can be said in the words of PEMS, before anything is asked.
+    ///
+    /// # Errors
+    /// [`PemsError::Unsayable`], naming every key that the map has no field for.
+    pub fn check_fields(&self, fields: &Map<String, Value>) -> Result<(), PemsError> {
+        self.pairs_of(fields).map(drop)
+    }
+
+    fn pairs_of(&self, fields: &Map<String, Value>) -> Result<Vec<FieldValue>, PemsError> {
+        let name_of = |key: &str| Field::from_key(key).and_then(|field| Some((field, self.fields().write_name(field)?)));
+        let unknown: Vec<_> = fields.keys().map(String::as_str).filter(|key| name_of(key).is_none()).collect();
+        if !unknown.is_empty() {
+            let keys = unknown.join(", ");
+            return Err(PemsError::Unsayable(format!("{keys} cannot be written to PEMS: the field map has no field for it")));
+        }
+        let known = fields.iter().filter_map(|(key, value)| name_of(key).map(|named| (named, value)));
+        known.map(|((field, name), value)| Ok(pair(name, screen_value(field, value)?))).collect()
     }
 }
 

@@ -20,6 +20,7 @@ pub mod refresh;
 pub mod sessions;
 pub mod sync;
 pub mod timeline;
+pub mod write_back;
 
 use crate::db::pool::summaries_beside;
 use sqlx::PgPool;

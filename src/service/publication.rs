@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -90,4 +91,63 @@ pub(super) async fn rebuild_overlay(
 ) -> Result<()> {
     sqlx::query!("select pfa_rebuild_overlay($1, $2, $3)", organization, records, reader as _).fetch_one(connection).await?;
     Ok(())
+}
+
+/// What everybody saw of some records before a publication that is told by its difference.
+#[derive(Debug)]
+pub(super) struct Seen {
+    records: Vec<Uuid>,
+    before: Vec<Value>,
+}
+
+impl Seen {
+    /// Looks at what is published now.
+    pub async fn look(connection: &mut PgConnection, organization: &str, records: &[Uuid]) -> Result<Self> {
+        let rows = sqlx::query!(
+            r#"select record as "record!", pfa_published($1, record) as "data!" from unnest($2::uuid[]) record"#,
+            organization,
+            records
+        )
+        .fetch_all(connection)
+        .await?;
+        let (records, before) = rows.into_iter().map(|row| (row.record, row.data)).unzip();
+        Ok(Self { records, before })
+    }
+
+    /// Writes a history row for each record that everybody sees otherwise now: by whom, from where, why.
+    pub async fn tell(
+        &self,
+        connection: &mut PgConnection,
+        organization: &str,
+        publication: Publication,
+        by: &str,
+        source: (&str, Option<Uuid>),
+        reason: Option<&str>,
+    ) -> Result<()> {
+        sqlx::query!(
+            "insert into pfa_mirror_history
+                    (organization_id, mirror_id, version, change_number, changed_at, changed_by, source, source_id, reason, before, after)
+             select $1, m.id, m.version, $2, $3, $4, $5, $6, $7, pfa_pick(seen.before, k.keys), pfa_pick(seen.now, k.keys)
+               from (select record, before, pfa_published($1, record) as now from unnest($8::uuid[], $9::jsonb[]) n (record, before)) seen
+               join pfa_mirror m on m.organization_id = $1 and m.id = seen.record
+              cross join lateral (select pfa_changed_keys(seen.before, seen.now) as keys) k
+              where k.keys <> '{}'
+                -- What the mirror itself became is told already.
+                and not exists (
+                        select from pfa_mirror_history h
+                         where h.organization_id = $1 and h.mirror_id = m.id and h.change_number = $2 and h.before ?& k.keys)",
+            organization,
+            publication.number,
+            publication.at,
+            by,
+            source.0,
+            source.1 as _,
+            reason,
+            &self.records,
+            &self.before,
+        )
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
 }

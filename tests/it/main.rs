@@ -45,4 +45,5 @@ mod sync_runs;
 mod undo_steps;
 mod values;
 mod what_if;
+mod write_back;
 mod write_back_conflicts;

@@ -2,5 +2,6 @@
 
 mod read;
 pub mod runs;
+mod verify;
 
 pub use read::{SyncRequest, SyncScope};

@@ -30,6 +30,8 @@ pub enum SyncScope {
     Incremental,
     /// These records.
     Records(Vec<String>),
+    /// Everything, to compare it with the mirror and change nothing.
+    Verify,
 }
 
 impl SyncScope {
@@ -38,6 +40,17 @@ impl SyncScope {
             Self::Full { .. } => RunType::Full,
             Self::Incremental => RunType::Incremental,
             Self::Records(_) => RunType::Manual,
+            Self::Verify => RunType::Verify,
+        }
+    }
+
+    /// How many per cent of the records the pages may lack, of a run that brings all of them.
+    const fn most_missing_percent(&self) -> Option<u32> {
+        match self {
+            Self::Full { most_vanished_percent } => Some(*most_vanished_percent),
+            // A comparison tells what is missing, however much that is.
+            Self::Verify => Some(100),
+            Self::Incremental | Self::Records(_) => None,
         }
     }
 }
@@ -58,9 +71,15 @@ pub struct SyncRequest {
 pub struct ReadRun {
     /// Its id in the log.
     pub id: Uuid,
-    load: Load,
+    pub(super) load: Load,
     request: SyncRequest,
-    started_at: DateTime<Utc>,
+    pub(super) started_at: DateTime<Utc>,
+}
+
+impl ReadRun {
+    pub(super) fn organization(&self) -> &str {
+        &self.request.organization
+    }
 }
 
 /// What the pages brought.
@@ -82,7 +101,9 @@ impl PfaMirrorService {
         self.check_organization(organization).await?;
         let load = self.begin_load(&[organization]).await?;
         let id = self.begin_run(organization, request.scope.run_type(), RunDirection::Read, request.requested_by.as_deref()).await?;
-        Ok(ReadRun { id, load, request, started_at: Utc::now() })
+        // By the clock that writes are stamped with.
+        let started_at = sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(&self.pool).await?;
+        Ok(ReadRun { id, load, request, started_at })
     }
 
     /// Begins a run that goes on by itself.
@@ -145,7 +166,8 @@ impl PfaMirrorService {
         };
         let vanished = match run.request.scope {
             SyncScope::Full { most_vanished_percent } => Vanished::Discontinue { most_percent: most_vanished_percent },
-            _ => Vanished::Stay,
+            SyncScope::Verify => return self.compare_with_mirror(run, brought.outcome).await,
+            SyncScope::Incremental | SyncScope::Records(_) => Vanished::Stay,
         };
         let batch = Batch {
             organization: organization.clone(),
@@ -180,7 +202,7 @@ impl PfaMirrorService {
             let mut came = brought.different(run).await? - so_far;
             // PEMS goes on working meanwhile, so either count is right.
             let expected = if came < counted { counted.min(pems.count_records(&organization, filter).await?) } else { counted };
-            if let SyncScope::Full { most_vanished_percent } = run.request.scope {
+            if let Some(most_vanished_percent) = run.request.scope.most_missing_percent() {
                 let missing = run.load.find_missing(&organization, most_vanished_percent).await;
                 let missing = if came < expected { missing.map_err(|_| Error::PagesNotWhole { came, expected })? } else { missing? };
                 came += self.ask_for_missing(pems, &head, run, &mut brought, &missing).await?;
@@ -231,7 +253,7 @@ impl PfaMirrorService {
 
     async fn filters_of(&self, request: &SyncRequest) -> Result<Vec<GridFilter>> {
         Ok(match &request.scope {
-            SyncScope::Full { .. } => vec![GridFilter::All],
+            SyncScope::Full { .. } | SyncScope::Verify => vec![GridFilter::All],
             SyncScope::Incremental => vec![self.since_the_last_run(&request.organization).await?],
             SyncScope::Records(ids) => ids.chunks(IDS_OF_A_FILTER).map(|ids| GridFilter::Ids(ids.to_vec())).collect(),
         })

@@ -12,6 +12,7 @@ use pfa_vanguard::http::router::router;
 use pfa_vanguard::pems::PemsClient;
 use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::ingest::{Applied, Batch};
+use pfa_vanguard::service::write_back::WriteBackOptions;
 use serde_json::{Map, Value};
 use sqlx::PgPool;
 use tower::ServiceExt as _;
@@ -111,5 +112,11 @@ impl TestApp {
 
 /// State for a router; metrics go to a recorder that nobody else sees.
 pub fn app_state(service: PfaMirrorService) -> AppState {
-    AppState { service, pems: None, most_vanished_percent: 10, metrics: PrometheusBuilder::new().build_recorder().handle() }
+    AppState {
+        service,
+        pems: None,
+        most_vanished_percent: 10,
+        write_back: WriteBackOptions::default(),
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod checks;
+pub mod circuit;
 pub mod container;
 pub mod model;
 pub mod pems;

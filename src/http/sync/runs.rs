@@ -1,64 +1,19 @@
-//! `/orgs/{org}/sync/runs`: start a sync, list the runs, look at one, cancel it.
+//! `/orgs/{org}/sync/runs`: list the runs, look at one, cancel it.
 
 use crate::domain::record::Finding;
 use crate::error::Error;
 use crate::http::AppState;
-use crate::http::body::Json;
 use crate::http::extract::{Caller, Path};
 use crate::http::list::{ListInfo, ListPage, ListParameters};
 use crate::http::parameters::Parameters;
-use crate::http::problem::{FieldError, Problem};
+use crate::http::problem::Problem;
 use crate::service::sync::runs::Run;
-use crate::service::sync::{SyncRequest, SyncScope};
 use axum::Json as JsonAnswer;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-/// Most ids of a manual run.
-const MOST_IDS: usize = 10_000;
-
-/// What a run is started with.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct StartRun {
-    /// full: everything, and what PEMS does not have any more is discontinued; incremental: what PEMS changed
-    /// since the last run; manual: the records of `pfaIds`.
-    #[serde(rename = "type")]
-    pub run_type: StartType,
-    /// read: from PEMS into the mirror.
-    #[serde(default)]
-    pub direction: StartDirection,
-    /// The records of a manual run.
-    #[serde(default)]
-    pub pfa_ids: Vec<String>,
-    /// Per cent of the records that a full run may find vanished; the service's setting unless given.
-    pub max_vanished_percent: Option<u32>,
-}
-
-/// Kinds of runs that can be started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum StartType {
-    /// Everything.
-    Full,
-    /// What changed.
-    Incremental,
-    /// Some records.
-    Manual,
-}
-
-/// Directions of runs that can be started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum StartDirection {
-    /// From PEMS into the mirror.
-    #[default]
-    Read,
-}
 
 /// A run.
 #[derive(Debug, Serialize, ToSchema)]
@@ -169,68 +124,12 @@ impl From<Finding> for FindingAnswer {
     }
 }
 
-/// Starts a run, which goes on by itself: look at it under its id. One at a time reads an organization.
-#[utoipa::path(post, path = "/api/v1/orgs/{org}/sync/runs", tag = "sync", operation_id = "startRun", request_body = StartRun,
-    params(("org" = String, Path, description = "Code of the organization")),
-    responses((status = 202, body = RunAnswer, headers(("Location" = String, description = "The run"))),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, body = Problem, content_type = "application/problem+json", description = "Another run or import is under way, or PEMS is off"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
-        (status = 415, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn start_run(
-    State(state): State<AppState>,
-    Path(organization): Path<String>,
-    Caller(user): Caller,
-    parameters: Parameters,
-    Json(body): Json<StartRun>,
-) -> Result<(StatusCode, HeaderMap, JsonAnswer<RunAnswer>), Problem> {
-    parameters.finish()?;
-    let scope = read_scope(body, state.most_vanished_percent)?;
-    let pems = state.pems.as_ref().ok_or(Error::PemsOff)?;
-    let request = SyncRequest { organization: organization.clone(), scope, requested_by: Some(user) };
-    let run = state.service.start_read(pems, request).await?;
-    let mut headers = HeaderMap::new();
-    if let Ok(location) = HeaderValue::from_str(&format!("/api/v1/orgs/{organization}/sync/runs/{}", run.id)) {
-        headers.insert(header::LOCATION, location);
-    }
-    Ok((StatusCode::ACCEPTED, headers, JsonAnswer(run.into())))
-}
-
-fn read_scope(body: StartRun, most_vanished_percent: u32) -> Result<SyncScope, Problem> {
-    let StartRun { run_type, direction: StartDirection::Read, pfa_ids, max_vanished_percent } = body;
-    let mut errors = Vec::new();
-    let mut refuse = |field: &str, message: &str| {
-        errors.push(FieldError { field: field.to_owned(), message: message.to_owned(), allowed: Vec::new() });
-    };
-    match (run_type, pfa_ids.len()) {
-        (StartType::Manual, 0) => refuse("pfaIds", "names no record; a manual run needs some"),
-        (StartType::Manual, count) if count > MOST_IDS => refuse("pfaIds", "names more than 10000 records"),
-        (StartType::Manual, _) | (_, 0) => {}
-        _ => refuse("pfaIds", "belongs to a manual run"),
-    }
-    if max_vanished_percent.is_some_and(|percent| percent > 100) {
-        refuse("maxVanishedPercent", "must be a number from 0 to 100");
-    }
-    if max_vanished_percent.is_some() && run_type != StartType::Full {
-        refuse("maxVanishedPercent", "belongs to a full run");
-    }
-    if !errors.is_empty() {
-        return Err(Problem::invalid_parameters(errors));
-    }
-    Ok(match run_type {
-        StartType::Full => SyncScope::Full { most_vanished_percent: max_vanished_percent.unwrap_or(most_vanished_percent) },
-        StartType::Incremental => SyncScope::Incremental,
-        StartType::Manual => SyncScope::Records(pfa_ids),
-    })
-}
-
 /// Runs of an organization: syncs, imports and write-backs.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/sync/runs", tag = "sync", operation_id = "listRuns",
     params(("org" = String, Path, description = "Code of the organization"), ListParameters),
     responses((status = 200, body = RunList), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn list_runs(
+pub(in crate::http) async fn list_runs(
     State(state): State<AppState>,
     Path(organization): Path<String>,
     _: Caller,
@@ -248,7 +147,7 @@ pub(super) async fn list_runs(
     params(("org" = String, Path, description = "Code of the organization"), ("run" = Uuid, Path, description = "The run")),
     responses((status = 200, body = RunAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn get_run(
+pub(in crate::http) async fn get_run(
     State(state): State<AppState>,
     Path((organization, run)): Path<(String, String)>,
     _: Caller,
@@ -263,7 +162,7 @@ pub(super) async fn get_run(
     params(("org" = String, Path, description = "Code of the organization"), ("run" = Uuid, Path, description = "The run")),
     responses((status = 200, body = RunAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn cancel_run(
+pub(in crate::http) async fn cancel_run(
     State(state): State<AppState>,
     Path((organization, run)): Path<(String, String)>,
     _: Caller,

@@ -72,7 +72,7 @@ impl From<PendingWriteBack> for PendingAnswer {
     params(("org" = String, Path, description = "Code of the organization"), ListParameters),
     responses((status = 200, body = PendingList), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
-pub(super) async fn list_pending(
+pub(in crate::http) async fn list_pending(
     State(state): State<AppState>,
     Path(organization): Path<String>,
     _: Caller,
