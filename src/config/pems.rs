@@ -60,6 +60,11 @@ pub struct PemsSettings {
     #[arg(long, env = "PFA_PUSH_INTERVAL_SECONDS", value_name = "N", default_value = "10", global = true, value_parser = number_within::<1, 86_400>)]
     pub push_interval_seconds: u32,
 
+    /// Seconds after which a change that a process was writing when it ended may be taken over. Longer than
+    /// a reading and a writing of one record take.
+    #[arg(long, env = "PFA_PUSH_LEASE_SECONDS", value_name = "N", default_value = "180", global = true, value_parser = number_within::<1, 86_400>)]
+    pub push_lease_seconds: u32,
+
     /// So often a change is sent to PEMS before it is given up; then a person retries or drops it.
     #[arg(long, env = "PFA_PUSH_MAX_ATTEMPTS", value_name = "N", default_value = "12", global = true, value_parser = number_within::<1, 1_000>)]
     pub push_max_attempts: u32,
@@ -73,7 +78,11 @@ impl PemsSettings {
     /// How changes are written back.
     #[must_use]
     pub fn write_back(&self) -> WriteBackOptions {
-        WriteBackOptions { most_attempts: self.push_max_attempts, ..WriteBackOptions::default() }
+        WriteBackOptions {
+            lease: Duration::from_secs(self.push_lease_seconds.into()),
+            most_attempts: self.push_max_attempts,
+            ..WriteBackOptions::default()
+        }
     }
 
     /// A client of PEMS; none when PEMS is off.

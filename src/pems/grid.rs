@@ -115,9 +115,12 @@ impl PemsClient {
         let filter = GridFilter::Ids(vec![pfa_id.to_owned()]);
         let request = self.grid_request(RequestType::Data, &filter, 1)?;
         let grid = self.ask_once(organization, &request).await?;
-        let mut rows = grid.data.unwrap_or_default().rows;
-        rows.truncate(1);
-        rows.pop().map(|row| head.record(row)).transpose()
+        match grid.data.unwrap_or_default().rows.into_iter().next() {
+            Some(row) => head.record(row).map(Some),
+            // That a record is gone is believed when it is said twice.
+            None if self.count_records(organization, &filter).await? == 0 => Ok(None),
+            None => Err(PemsError::Malformed("a page without a record that is there".into())),
+        }
     }
 
     async fn ask_once(&self, organization: &str, request: &GridRequest) -> Result<Grid, PemsError> {

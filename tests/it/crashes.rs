@@ -3,6 +3,7 @@
 
 mod database;
 mod service;
+mod sync;
 
 use crate::support::checks;
 use pfa_vanguard::domain::operation::Operation;

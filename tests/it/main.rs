@@ -47,3 +47,6 @@ mod values;
 mod what_if;
 mod write_back;
 mod write_back_conflicts;
+mod write_back_dead_letters;
+mod write_back_faults;
+mod write_back_races;

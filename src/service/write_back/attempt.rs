@@ -123,12 +123,17 @@ impl Attempt {
             return Err(Setback::Final("in PEMS this record belongs to another organization".into()));
         }
         let is_asked_for = record.data.get("pfaId").and_then(Value::as_str) == Some(&claim.pfa_id);
-        let (canonical, _) =
+        let (canonical, findings) =
             canonicalise(record.data).map_err(|error| Setback::Passing(format!("PEMS has an unreadable record: {error}")))?;
+        if let Some(finding) = findings.iter().find(|finding| claim.delta.contains_key(&finding.field)) {
+            // Null stands for what cannot be read; to compare with that would be a guess.
+            return Err(Setback::Passing(format!("PEMS has an unreadable value in {}: {}", finding.field, finding.problem)));
+        }
+        let unreadable = findings.into_iter().map(|finding| finding.field).collect();
         if !is_asked_for && canonical.pfa_id != claim.pfa_id {
             return Err(Setback::Passing(format!("PEMS answered with record {:?} instead", canonical.pfa_id)));
         }
-        Ok(Current { record: canonical, stamp: record.stamp })
+        Ok(Current { record: canonical, unreadable, stamp: record.stamp })
     }
 
     async fn take_setback(&self, claim: &Claim, setback: Setback) -> Result<Outcome> {

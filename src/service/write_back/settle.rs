@@ -22,6 +22,8 @@ const PEMS: &str = "PEMS";
 #[derive(Debug, Clone)]
 pub(super) struct Current {
     pub record: Record,
+    /// Fields whose values cannot be read.
+    pub unreadable: Vec<String>,
     pub stamp: Option<String>,
 }
 
@@ -68,16 +70,19 @@ impl PfaMirrorService {
         lease: Duration,
     ) -> Result<Compared> {
         let Some(mut settling) = Settling::begin(&self.pool, organization, run, claim).await? else { return Ok(Compared::Lost) };
-        settling.take(current).await?;
         let draft = Draft { delta: claim.delta.clone(), base: claim.base.clone() };
         let theirs = &current.record.data;
         let differs = |field: &str, ours: &Value| !same(theirs.get(field).unwrap_or(&Value::Null), ours);
         let to_write: Map<_, _> =
             claim.delta.iter().filter(|(field, ours)| differs(field, ours)).map(|(field, ours)| (field.clone(), ours.clone())).collect();
         if to_write.is_empty() {
+            // An attempt before this one wrote it, and its answer was lost; or somebody made the same change there.
+            settling.write(&claim.delta).await?;
+            settling.take(current).await?;
             settling.end(End::Arrived).await?;
             return Ok(Compared::Arrived);
         }
+        settling.take(current).await?;
         let conflicts = three_way(&draft, theirs).into_iter().filter(|comparison| comparison.conflict).map(|comparison| comparison.field);
         let rules = broken_rules(&merge(theirs, [&claim.delta]), &claim.delta);
         let problems: Vec<_> = conflicts
@@ -108,7 +113,7 @@ impl PfaMirrorService {
         let dropped: Vec<_> = written.iter().filter(|(field, ours)| !is_kept(field, ours)).map(|(field, _)| field.as_str()).collect();
         if dropped.is_empty() {
             // First what was written; then what somebody made of it in PEMS since, if anybody did.
-            settling.write(&merge(&before.record.data, [written])).await?;
+            settling.write(written).await?;
             settling.take(now).await?;
             settling.end(End::Arrived).await?;
             return Ok(Settled::Arrived);
@@ -153,6 +158,8 @@ struct Settling<'a> {
     /// The mirror's data as it is within the transaction.
     mirror: Map<String, Value>,
     publication: Option<(Publication, Seen)>,
+    /// Whether its number stands in the history already.
+    is_told: bool,
 }
 
 impl<'a> Settling<'a> {
@@ -175,7 +182,7 @@ impl<'a> Settling<'a> {
             tracing::warn!(organization, pfa_id = claim.pfa_id, "the claim of a change had run out; somebody else has it");
             return Ok(None);
         };
-        Ok(Some(Self { transaction, organization, run, claim, mirror, publication: None }))
+        Ok(Some(Self { transaction, organization, run, claim, mirror, publication: None, is_told: false }))
     }
 
     /// The publication of this transaction, begun when it is first needed.
@@ -191,15 +198,36 @@ impl<'a> Settling<'a> {
         Ok(publication)
     }
 
+    /// The number and the moment of a change of the mirror: of two in a transaction each has its own, in their order.
+    async fn next_change(&mut self) -> Result<Publication> {
+        let mut publication = self.publication().await?;
+        if self.is_told {
+            publication = next_publication(&mut self.transaction, self.organization).await?;
+            if let Some((newest, _)) = &mut self.publication {
+                *newest = publication;
+            }
+        }
+        self.is_told = true;
+        Ok(publication)
+    }
+
     /// Brings the mirror to what PEMS has.
     async fn take(&mut self, current: &Current) -> Result<()> {
-        self.set_mirror(&current.record.data, current.stamp.as_deref(), PEMS, None).await
+        let data = self.readable(current);
+        self.set_mirror(&data, current.stamp.as_deref(), PEMS, None).await
+    }
+
+    /// What PEMS has, where it can be read: what cannot is left to the next reading, which reports it.
+    fn readable(&self, current: &Current) -> Map<String, Value> {
+        let kept = current.unreadable.iter().filter_map(|field| self.mirror.get(field).map(|value| (field.clone(), value.clone())));
+        let kept: Map<_, _> = kept.collect();
+        merge(&current.record.data, [&kept])
     }
 
     /// Brings the mirror to what was written to PEMS, in the name of its author.
-    async fn write(&mut self, data: &Map<String, Value>) -> Result<()> {
-        let (user, reason) = (self.claim.user.clone(), self.claim.reason.clone());
-        self.set_mirror(data, None, &user, reason.as_deref()).await
+    async fn write(&mut self, fields: &Map<String, Value>) -> Result<()> {
+        let (data, user, reason) = (merge(&self.mirror, [fields]), self.claim.user.clone(), self.claim.reason.clone());
+        self.set_mirror(&data, None, &user, reason.as_deref()).await
     }
 
     async fn set_mirror(&mut self, data: &Map<String, Value>, stamp: Option<&str>, by: &str, reason: Option<&str>) -> Result<()> {
@@ -208,7 +236,7 @@ impl<'a> Settling<'a> {
             return Ok(());
         }
         // A new stamp alone is not published: nobody reads it.
-        let publication = if is_same { None } else { Some(self.publication().await?) };
+        let publication = if is_same { None } else { Some(self.next_change().await?) };
         sqlx::query!(
             "select pfa_set_mirror($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             self.organization,

@@ -13,12 +13,18 @@ pub struct ServiceProcess {
 impl ServiceProcess {
     /// Starts the binary and waits until it serves.
     pub fn start(url: &str) -> Self {
+        Self::start_with(url, &[])
+    }
+
+    /// The same, with more settings.
+    pub fn start_with(url: &str, settings: &[(&str, &str)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_pfa-vanguard"))
             .arg("serve")
             .env("DATABASE_URL", url)
             .env("PFA_BIND", "127.0.0.1:0")
             .env("PFA_LOG", "info")
             .env("PFA_LOG_FORMAT", "text")
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

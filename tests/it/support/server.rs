@@ -42,6 +42,11 @@ impl TestDatabase {
         Self { pool, name }
     }
 
+    /// Connections of their own, as another process has them.
+    pub async fn another_pool(&self) -> PgPool {
+        pfa_vanguard::db::pool::pool_options(6).connect_with(options_for(&self.name)).await.unwrap()
+    }
+
     /// An URL of this database, for processes that tests start.
     pub fn url(&self) -> String {
         url_for(&self.name)
