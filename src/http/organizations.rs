@@ -1,7 +1,7 @@
 //! `GET /orgs`.
 
 use crate::http::AppState;
-use crate::http::etag::tagged_json;
+use crate::http::etag::weakly_tagged_json;
 use crate::http::extract::Caller;
 use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
@@ -30,8 +30,10 @@ pub struct OrganizationOverview {
     pub name: String,
     /// Published records that are not discontinued, as of the last refresh.
     pub record_count: i64,
-    /// When the last sync or import ended well.
+    /// When the last reading from PEMS, or import, ended well.
     pub last_sync_at: Option<DateTime<Utc>>,
+    /// How long ago that was, in seconds.
+    pub last_sync_age_seconds: Option<i64>,
     /// When its summaries were last refreshed.
     pub last_refresh_at: Option<DateTime<Utc>>,
 }
@@ -46,13 +48,18 @@ pub(super) async fn list_organizations(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     parameters.finish()?;
-    let data = state.service.list_organizations().await?.into_iter().map(|organization| OrganizationOverview {
-        code: organization.code,
-        name: organization.name,
-        record_count: organization.record_count,
-        last_sync_at: organization.last_sync_at,
-        last_refresh_at: organization.last_refresh_at,
-    });
-    let list = OrganizationList { data: data.collect() };
-    Ok(tagged_json(&headers, serde_json::to_string(&list).unwrap_or_default()))
+    let organizations = state.service.list_organizations().await?;
+    let list = |now: Option<DateTime<Utc>>| {
+        let data = organizations.iter().map(|organization| OrganizationOverview {
+            code: organization.code.clone(),
+            name: organization.name.clone(),
+            record_count: organization.record_count,
+            last_sync_at: organization.last_sync_at,
+            last_sync_age_seconds: now.zip(organization.last_sync_at).map(|(now, at)| (now - at).num_seconds().max(0)),
+            last_refresh_at: organization.last_refresh_at,
+        });
+        serde_json::to_string(&OrganizationList { data: data.collect() }).unwrap_or_default()
+    };
+    // Ages grow by themselves, so the tag leaves them out.
+    Ok(weakly_tagged_json(&headers, &list(None), list(Some(Utc::now()))))
 }

@@ -4,6 +4,8 @@
 use crate::error::Result;
 use crate::service::PfaMirrorService;
 use crate::service::publication::{Access, Sign, lock_organization, next_publication, note_amounts, rebuild_overlay};
+use serde_json::{Map, Value};
+use sqlx::types::Json;
 use uuid::{Uuid, uuid};
 
 /// The caller that owns the demo's sandboxes: the default without a header.
@@ -15,6 +17,30 @@ const CANCELLED_STANDBY: Uuid = uuid!("00000000-0000-4000-8000-000000000003");
 const TROUBLED: Uuid = uuid!("00000000-0000-4000-8000-000000000004");
 
 impl PfaMirrorService {
+    /// Whether the demo's sandboxes are there: whatever happened to its records since, this is the demo's database.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_demo_sandboxes(&self) -> Result<bool> {
+        let query = sqlx::query_scalar!(
+            r#"select exists (select from pfa_session where organization_id = 'HOLNG' and id = $1) as "has!""#,
+            LATER_LIFTING
+        );
+        Ok(query.fetch_one(&self.pool).await?)
+    }
+
+    /// What the mirror has of an organization, for a stand-in that is as PEMS was when it was read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn read_mirror(&self, organization: &str) -> Result<Vec<Map<String, Value>>> {
+        let query = sqlx::query_scalar!(
+            r#"select data as "data: Json<Map<String, Value>>" from pfa_mirror where organization_id = $1 order by pfa_id"#,
+            organization
+        );
+        Ok(query.fetch_all(&self.pool).await?.into_iter().map(|Json(record)| record).collect())
+    }
+
     /// Writes the demo's sandboxes, unless they are there; tells whether it did. HOLNG and RIO must exist.
     ///
     /// # Errors

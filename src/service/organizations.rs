@@ -13,7 +13,7 @@ pub struct Organization {
     pub name: String,
     /// Published records that are not discontinued, as of the last refresh.
     pub record_count: i64,
-    /// When the last sync or import ended well.
+    /// When the last reading from PEMS, or import, ended well.
     pub last_sync_at: Option<DateTime<Utc>>,
     /// When its summaries were last refreshed.
     pub last_refresh_at: Option<DateTime<Utc>>,
@@ -39,6 +39,8 @@ impl PfaMirrorService {
                        select completed_at
                          from pfa_sync_log l
                         where l.organization_id = o.organization_id
+                          and l.sync_direction = 'read'
+                          and l.sync_type <> 'verify'
                           and l.status in ('completed', 'completed_with_errors')
                         order by started_at desc
                         limit 1) s on true

@@ -27,7 +27,7 @@ async fn organizations_are_listed_with_counts_and_ages() {
     let list = app.get("/api/v1/orgs").await.json();
     let holng = &list["data"][0];
     assert_eq!((&holng["code"], &holng["name"], &holng["recordCount"]), (&json!("HOLNG"), &json!("HOLNG"), &json!(2)));
-    assert!(holng["lastSyncAt"].is_null() && holng["lastRefreshAt"].is_string());
+    assert!(holng["lastSyncAt"].is_null() && holng["lastSyncAgeSeconds"].is_null() && holng["lastRefreshAt"].is_string());
 }
 
 #[tokio::test]

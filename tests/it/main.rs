@@ -44,6 +44,7 @@ mod sync_read;
 mod sync_runs;
 mod undo_steps;
 mod values;
+mod verify;
 mod what_if;
 mod write_back;
 mod write_back_conflicts;

@@ -29,7 +29,7 @@ const fn tested(
     Tested { operation, asked, success, problem: Some(problem), foreign: Some(foreign) }
 }
 
-const OPERATIONS: [Tested; 31] = [
+const OPERATIONS: [Tested; 37] = [
     Tested { operation: "checkLiveness", asked: &["/healthz"], success: HEALTH, problem: None, foreign: None },
     Tested { operation: "checkReadiness", asked: &["/readyz"], success: HEALTH, problem: None, foreign: None },
     Tested { operation: "readMetrics", asked: &["/metrics"], success: HEALTH, problem: None, foreign: None },
@@ -211,11 +211,37 @@ const OPERATIONS: [Tested; 31] = [
         "sync_runs::a_run_that_cannot_be_is_refused_with_every_fault",
         "sync_runs::runs_of_other_organizations_are_not_found",
     ),
+    tested(
+        "listDeadLetters",
+        &["get(\"sync/dead-letters", "get(&format!(\"sync/dead-letters"],
+        "write_back_dead_letters::dead_letters_are_listed_and_sent_again",
+        "write_back_dead_letters::a_selection_of_dead_letters_says_what_it_selects",
+        "write_back_dead_letters::dead_letters_of_other_organizations_are_out_of_reach",
+    ),
+    tested(
+        "retryDeadLetters",
+        &["sync/dead-letters/retry"],
+        "write_back_dead_letters::dead_letters_are_listed_and_sent_again",
+        "write_back_dead_letters::a_selection_of_dead_letters_says_what_it_selects",
+        "write_back_dead_letters::dead_letters_of_other_organizations_are_out_of_reach",
+    ),
+    tested(
+        "dropDeadLetters",
+        &["sync/dead-letters/drop"],
+        "write_back_dead_letters::dropped_dead_letters_leave_their_reason_in_the_history",
+        "write_back_dead_letters::a_selection_of_dead_letters_says_what_it_selects",
+        "write_back_dead_letters::dead_letters_of_other_organizations_are_out_of_reach",
+    ),
+    tested("getWriteBack", &["get(\"sync/write-back"], PAUSED, WRITE_BACK_UNKNOWN, WRITE_BACK_UNKNOWN),
+    tested("pauseWriteBack", &["sync/write-back/pause"], PAUSED, WRITE_BACK_UNKNOWN, WRITE_BACK_UNKNOWN),
+    tested("resumeWriteBack", &["sync/write-back/resume"], PAUSED, WRITE_BACK_UNKNOWN, WRITE_BACK_UNKNOWN),
 ];
 
 const HEALTH: &str = "contract::health_tells_life_readiness_and_metrics";
 const UNKNOWN: &str = "problems::other_routes_refuse_unknown_parameters_too";
 const SANDBOX_UNKNOWN: &str = "sandboxes::every_sandbox_route_refuses_unknown_parameters";
+const PAUSED: &str = "write_back_dead_letters::a_paused_organization_waits_and_goes_on_when_resumed";
+const WRITE_BACK_UNKNOWN: &str = "write_back_dead_letters::the_write_back_of_nowhere_is_not_found_and_what_it_does_not_know_is_refused";
 const FOREIGN: &str = "sandboxes::a_foreign_sandbox_does_not_exist_on_any_route";
 
 /// The text of a test function, if the file has such a test.

@@ -37,6 +37,9 @@ fn a_wrong_setting_is_one_line_that_names_it() {
         ("PFA_PEMS_RATE_PER_SECOND", "0", "from 1 to 10000"),
         ("PFA_SYNC_CRON", "often", "cron"),
         ("PFA_SYNC_MAX_VANISHED_PERCENT", "101", "from 0 to 100"),
+        ("PFA_PUSH_INTERVAL_SECONDS", "0", "from 1 to 86400"),
+        ("PFA_PUSH_LEASE_SECONDS", "0", "from 1 to 86400"),
+        ("PFA_PUSH_MAX_ATTEMPTS", "0", "from 1 to 1000"),
         ("DATABASE_URL", "mysql://secret@host/db", "postgres://"),
     ] {
         let output = run(&["serve"], &[(name, value)]);

@@ -56,6 +56,10 @@ async fn a_run_is_started_looked_at_and_listed() {
     assert_eq!((&second["data"][0]["type"], &second["page"]["nextCursor"]), (&json!("full"), &Value::Null));
     let organizations = app.get("/api/v1/orgs").await.json();
     assert_eq!(organizations["data"][0]["lastSyncAt"], ended["completedAt"]);
+    assert!(organizations["data"][0]["lastSyncAgeSeconds"].as_i64().is_some_and(|age| (0..60).contains(&age)));
+    wait_for_the_end(&app, &app.post("/api/v1/orgs/A/sync/runs", &json!({"type": "verify"})).await.json()).await;
+    let organizations = app.get("/api/v1/orgs").await.json();
+    assert_eq!(organizations["data"][0]["lastSyncAt"], ended["completedAt"], "a comparison reads nothing into the mirror");
 }
 
 #[tokio::test]

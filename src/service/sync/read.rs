@@ -245,8 +245,14 @@ impl PfaMirrorService {
         missing: &[String],
     ) -> Result<u64> {
         for ids in missing.chunks(IDS_OF_A_FILTER) {
-            let total = brought.staged;
-            self.read_filter(pems, head, run, brought, &GridFilter::Ids(ids.to_vec()), total).await?;
+            let (total, so_far) = (brought.staged, brought.different(run).await?);
+            let filter = GridFilter::Ids(ids.to_vec());
+            self.read_filter(pems, head, run, brought, &filter, total).await?;
+            let came = brought.different(run).await? - so_far;
+            let expected = pems.count_records(&run.request.organization, &filter).await?;
+            if came < expected {
+                return Err(Error::PagesNotWhole { came, expected });
+            }
         }
         Ok(missing.len() as u64)
     }
