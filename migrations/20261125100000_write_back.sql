@@ -39,9 +39,13 @@ return exists (
 comment on function pfa_in_flight(text, uuid, timestamptz) is
     'Whether a change of this record is on its way to PEMS or arrived there since, or the record itself was read since: what was read before may not be applied over it.';
 
+alter table pfa_mirror_history add column is_arrival boolean not null default false;
+comment on column pfa_mirror_history.is_arrival is
+    'A published change arrived in PEMS: the mirror changed, but everybody had been reading it so before.';
+
 create function pfa_set_mirror(
     organization text, record uuid, new_data jsonb, stamp text, batch uuid,
-    number bigint, at timestamptz, by_user text, why text
+    number bigint, at timestamptz, by_user text, why text, arrives boolean
 ) returns boolean
 language plpgsql as $$
 declare
@@ -60,11 +64,11 @@ begin
      where organization_id = organization and id = record
     returning version into set_version;
     insert into pfa_mirror_history
-           (organization_id, mirror_id, version, change_number, changed_at, changed_by, source, source_id, reason, before, after)
-    values (organization, record, set_version, number, at, by_user, 'sync', batch, why, pfa_pick(old_data, keys), pfa_pick(new_data, keys));
+           (organization_id, mirror_id, version, change_number, changed_at, changed_by, source, source_id, reason, before, after, is_arrival)
+    values (organization, record, set_version, number, at, by_user, 'sync', batch, why, pfa_pick(old_data, keys), pfa_pick(new_data, keys), arrives);
     return true;
 end $$;
-comment on function pfa_set_mirror(text, uuid, jsonb, text, uuid, bigint, timestamptz, text, text) is
+comment on function pfa_set_mirror(text, uuid, jsonb, text, uuid, bigint, timestamptz, text, text, boolean) is
     'Brings one mirror row to what PEMS has, with its version and history; tells whether the data changed. Part of a publication.';
 
 create function pfa_published(organization text, record uuid) returns jsonb

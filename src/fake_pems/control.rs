@@ -48,6 +48,7 @@ fn found(is_there: bool) -> StatusCode {
 
 fn shown(record: &FakeRecord) -> Value {
     let mut texts: Map<_, _> = record.texts.iter().map(|(field, text)| (field.key().to_owned(), json!(text))).collect();
+    texts.extend(record.more.iter().map(|(name, text)| (name.clone(), json!(text))));
     texts.insert("changedBy".to_owned(), json!(record.changed_by));
     texts.insert("changedAt".to_owned(), json!(record.changed_at));
     Value::Object(texts)

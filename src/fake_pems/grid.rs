@@ -19,16 +19,21 @@ pub(super) fn answer(fields: &FieldMap, records: &Records, organization: &str, b
     }
     let matching = matching(fields, records, organization, &request)?;
     let grid = match request.request_type {
-        RequestType::Head => json!({"METADATA": {"RECORDS": "0"}, "FIELDS": {"FIELD": head(fields)}}),
+        RequestType::Head => json!({"METADATA": {"RECORDS": "0"}, "FIELDS": {"FIELD": head(fields, records)}}),
         RequestType::Count => json!({"METADATA": {"RECORDS": matching.len().to_string()}}),
-        RequestType::Data => page(fields, organization, &matching, &request, fault),
+        RequestType::Data => page(fields, records, organization, &matching, &request, fault),
     };
     Ok(json!({"Result": {"SessionID": null, "ResultData": {"GRID": grid}}, "ErrorAlert": []}))
 }
 
-fn head(fields: &FieldMap) -> Vec<Value> {
-    let named = fields.read_names().enumerate();
-    named.map(|(place, (name, _))| json!({"aliasnum": (FIRST_ALIAS + place as u64).to_string(), "name": name, "label": name, "type": "MIXVARCHAR"})).collect()
+fn head(fields: &FieldMap, records: &Records) -> Vec<Value> {
+    let names = fields.read_names().map(|(name, _)| name).chain(records.more_columns());
+    let describe = |(place, name)| json!({"aliasnum": alias(place), "name": name, "label": name, "type": "MIXVARCHAR"});
+    names.enumerate().map(describe).collect()
+}
+
+fn alias(place: usize) -> String {
+    (FIRST_ALIAS + place as u64).to_string()
 }
 
 /// The rows that the filters let through: one condition on the stamp, or ids joined by OR.
@@ -56,7 +61,14 @@ fn matching<'a>(
     Ok(rows)
 }
 
-fn page(fields: &FieldMap, organization: &str, matching: &[(&str, &FakeRecord)], request: &GridRequest, fault: Option<Fault>) -> Value {
+fn page(
+    fields: &FieldMap,
+    records: &Records,
+    organization: &str,
+    matching: &[(&str, &FakeRecord)],
+    request: &GridRequest,
+    fault: Option<Fault>,
+) -> Value {
     let size = request.grid.number_of_rows_first_returned as usize;
     let asked = usize::try_from(request.grid.cursor_position).unwrap_or(1).max(1) - 1;
     let first = if fault == Some(Fault::DuplicatePage) { asked.saturating_sub(size) } else { asked };
@@ -70,7 +82,7 @@ fn page(fields: &FieldMap, organization: &str, matching: &[(&str, &FakeRecord)],
         rows.truncate(rows.len() / 2);
         has_more = false;
     }
-    let mut cells: Vec<_> = rows.iter().map(|(id, record)| row(fields, organization, id, record)).collect();
+    let mut cells: Vec<_> = rows.iter().map(|(id, record)| row(fields, records, organization, id, record)).collect();
     if let (Some(Fault::MalformedValue), Some(first)) = (fault, cells.first_mut()) {
         spoil_a_date(fields, first);
     }
@@ -80,15 +92,16 @@ fn page(fields: &FieldMap, organization: &str, matching: &[(&str, &FakeRecord)],
     })
 }
 
-fn row(fields: &FieldMap, organization: &str, id: &str, record: &FakeRecord) -> Vec<Value> {
+fn row(fields: &FieldMap, records: &Records, organization: &str, id: &str, record: &FakeRecord) -> Vec<Value> {
     let text = |target| match target {
         ReadTarget::Organization => organization.to_owned(),
         ReadTarget::Stamp => record.changed_at.to_rfc3339_opts(SecondsFormat::Millis, true),
         ReadTarget::Field(Field::PfaId) => id.to_owned(),
         ReadTarget::Field(field) => record.texts.get(&field).cloned().unwrap_or_default(),
     };
-    let named = fields.read_names().enumerate();
-    named.map(|(place, (_, target))| json!({"n": (FIRST_ALIAS + place as u64).to_string(), "value": text(target)})).collect()
+    let named = fields.read_names().map(|(_, target)| text(target));
+    let more = records.more_columns().map(|name| record.more.get(name).cloned().unwrap_or_default());
+    named.chain(more).enumerate().map(|(place, value)| json!({"n": alias(place), "value": value})).collect()
 }
 
 fn spoil_a_date(fields: &FieldMap, cells: &mut [Value]) {

@@ -3,13 +3,15 @@
 use crate::domain::field::{Field, Kind};
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A record: the text of each key, and when it was changed last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FakeRecord {
     /// Texts by key of the dictionary; what is missing is blank.
     pub texts: BTreeMap<Field, String>,
+    /// Texts of columns that no map names.
+    pub more: BTreeMap<String, String>,
     /// Who changed it last.
     pub changed_by: String,
     /// When.
@@ -20,15 +22,27 @@ pub struct FakeRecord {
 #[derive(Debug, Default)]
 pub struct Records {
     organizations: BTreeMap<String, BTreeMap<String, FakeRecord>>,
+    /// Columns that no map names: every row has them.
+    more_columns: BTreeSet<String>,
     last_change: Option<DateTime<Utc>>,
 }
 
 impl Records {
     /// Saves a record as a user of PEMS does: keys of the dictionary with their canonical values.
     pub fn put(&mut self, organization: &str, data: &Map<String, Value>) {
+        let now = self.next_moment();
+        self.put_changed(organization, data, now);
+    }
+
+    /// The same, as it was saved at some time in the past.
+    pub fn put_changed(&mut self, organization: &str, data: &Map<String, Value>, changed_at: DateTime<Utc>) {
         let Some(id) = data.get(Field::PfaId.key()).and_then(Value::as_str) else { return };
         let texts = data.iter().filter_map(|(key, value)| Some((Field::from_key(key)?, text_of(Field::from_key(key)?, value))));
-        let record = FakeRecord { texts: texts.collect(), changed_by: "PEMS".to_owned(), changed_at: self.next_moment() };
+        let more = data.iter().filter(|(key, _)| Field::from_key(key).is_none());
+        let more: BTreeMap<_, _> =
+            more.map(|(key, value)| (key.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))).collect();
+        self.more_columns.extend(more.keys().cloned());
+        let record = FakeRecord { texts: texts.collect(), more, changed_by: "PEMS".to_owned(), changed_at };
         self.organizations.entry(organization.to_owned()).or_default().insert(id.to_owned(), record);
     }
 
@@ -73,6 +87,11 @@ impl Records {
     /// The records of an organization, in the order of their ids.
     pub fn of(&self, organization: &str) -> impl Iterator<Item = (&str, &FakeRecord)> {
         self.organizations.get(organization).into_iter().flatten().map(|(id, record)| (id.as_str(), record))
+    }
+
+    /// Columns that no map names, in their order.
+    pub fn more_columns(&self) -> impl Iterator<Item = &str> {
+        self.more_columns.iter().map(String::as_str)
     }
 
     /// The codes of the organizations.

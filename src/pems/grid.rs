@@ -80,7 +80,7 @@ impl PemsClient {
             return Err(PemsError::Unsayable(format!("the grid {} has no field {}; see PFA_PEMS_FIELD_MAP", map.grid, missing.join(", "))));
         }
         let columns = fields.into_iter().map(|field| {
-            let column = map.read_target(&field.name).map_or_else(|| Column::Unknown(field.name.to_ascii_lowercase()), Column::Known);
+            let column = map.read_target(&field.name).map_or_else(|| Column::Unknown(field.name.clone()), Column::Known);
             (field.aliasnum, column)
         });
         Ok(Head { columns: columns.collect() })
@@ -211,7 +211,10 @@ impl Head {
                     record.data.insert(field.key().to_owned(), cell.value);
                 }
                 Column::Unknown(name) => {
-                    record.data.insert(name.clone(), cell.value);
+                    // A grid has every column in every row; blank ones say nothing.
+                    if text().is_some() {
+                        record.data.insert(name.clone(), cell.value);
+                    }
                 }
             }
         }

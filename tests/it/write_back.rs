@@ -177,3 +177,18 @@ async fn a_change_that_pems_takes_and_does_not_keep_is_not_said_to_have_arrived(
     assert_eq!(ana.row("1").await["model"], Value::Null);
     circuit.assert_sound().await;
 }
+
+#[tokio::test]
+async fn a_change_that_arrives_while_somebody_edits_is_no_merge() {
+    let circuit = Circuit::of(1).await;
+    let (ana, ben) = (circuit.app.planner("ana"), circuit.app.planner("ben"));
+    ana.publish("1", json!({"model": "A"})).await;
+    let sandbox = ben.open().await;
+    sandbox.edit("1", json!({"class": "B"})).await;
+    circuit.write_until_done().await;
+    assert_eq!(sandbox.commit("dryRun=true").await.json()["merged"], 0, "ben has read it so");
+    circuit.edit("1", &json!({"equipment": "E"}));
+    circuit.read().await.unwrap();
+    let committed = sandbox.commit("").await.json();
+    assert_eq!((&committed["committed"], &committed["merged"]), (&json!(1), &json!(1)));
+}

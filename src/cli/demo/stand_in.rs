@@ -3,17 +3,20 @@
 use super::CommandError;
 use crate::app::AppError;
 use crate::config::{SettingError, Settings};
+use crate::domain::field::{Field, Kind};
 use crate::fake_pems::{BASE_PATH, FakeOptions, FakePems};
 use crate::pems::FieldMap;
 use crate::service::PfaMirrorService;
+use chrono::{TimeDelta, Utc};
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpListener;
 
 /// Where it listens, unless somebody else does.
 const PORT: u16 = 8_089;
 /// What changes on either side arrives on the other within seconds.
-const SYNC_CRON: &str = "*/10 * * * * *";
+const SYNC_CRON: &str = "*/15 * * * * *";
 const PUSH_INTERVAL_SECONDS: u32 = 2;
 const RATE_PER_SECOND: u32 = 100;
 
@@ -32,7 +35,14 @@ impl StandIn {
         let pems = FakePems::new(options.clone(), fields);
         for organization in organizations {
             let records = service.read_mirror(organization).await?;
-            pems.with_records(|kept| records.iter().for_each(|record| kept.put(organization, record)));
+            // People have been at work there for hours, so a reading of what changed lately is short.
+            let (now, count) = (Utc::now(), records.len());
+            pems.with_records(|kept| {
+                for (place, record) in records.into_iter().enumerate() {
+                    let ago = TimeDelta::seconds(i64::try_from(count - place).unwrap_or(0));
+                    kept.put_changed(organization, &as_in_pems(record), now - ago);
+                }
+            });
         }
         let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await {
             Ok(listener) => listener,
@@ -58,4 +68,16 @@ impl StandIn {
         settings.pems.push_interval_seconds = PUSH_INTERVAL_SECONDS;
         Ok(settings)
     }
+}
+
+/// A null where the dictionary has none is what could not be read; it cannot be read there either.
+fn as_in_pems(mut record: Map<String, Value>) -> Map<String, Value> {
+    for (key, value) in &mut record {
+        let is_spoilt =
+            value.is_null() && Field::from_key(key).is_some_and(|field| matches!(field.kind(), Kind::Word(_) | Kind::Flag | Kind::Amount));
+        if is_spoilt {
+            *value = Value::from("?");
+        }
+    }
+    record
 }

@@ -147,7 +147,8 @@ async fn check_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox) -> Resul
                             where h.organization_id = $1
                               and h.mirror_id = c.mirror_id
                               and h.change_number > c.base_change
-                              and h.after <> '{}') as is_merge
+                              and h.after <> '{}'
+                              and not h.is_arrival) as is_merge
               from pfa_compared($1) c
              where session_id = $2
                and (sync_state = 'draft' or conflict_stage = 'commit')

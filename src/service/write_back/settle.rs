@@ -238,7 +238,7 @@ impl<'a> Settling<'a> {
         // A new stamp alone is not published: nobody reads it.
         let publication = if is_same { None } else { Some(self.next_change().await?) };
         sqlx::query!(
-            "select pfa_set_mirror($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "select pfa_set_mirror($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             self.organization,
             self.claim.mirror_id,
             Value::Object(data.clone()),
@@ -248,6 +248,7 @@ impl<'a> Settling<'a> {
             publication.map(|publication| publication.at),
             by,
             reason,
+            by != PEMS,
         )
         .fetch_one(&mut *self.transaction)
         .await?;
