@@ -1,70 +1,40 @@
-//! Import files as a sequence of lines, each a record or a reason why it is none.
+//! Text files: a JSON object a line, or a table with a header line.
 
-use super::Format;
+use super::source::{Line, invalid};
 use super::table::{Columns, cells, has_open_quote};
-use crate::domain::record::{Finding, Record, canonicalise};
+use crate::domain::record::canonicalise;
 use serde_json::{Map, Value};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::io::{self, BufRead, BufReader};
 
 /// Longest line that is read, and longest table row; what is longer is bad.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
 /// Most lines that a quoted cell may go over.
 const MAX_JOINED_LINES: usize = 100;
-/// Lines and bytes that are handed over at once.
-const CHUNK_LINES: usize = 5_000;
-const CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 
-/// One line of a file that is not blank.
-pub(super) struct Line {
-    /// Its number in the file, from 1.
-    pub number: u64,
-    /// Its length.
-    pub bytes: u64,
-    /// The record, with what was unreadable in it; or what is wrong with the line.
-    pub record: Result<(Record, Vec<Finding>), String>,
-}
-
-/// An open import file.
-pub(super) struct Source {
+/// An open text file.
+pub(super) struct TextFile {
     lines: RawLines<BufReader<File>>,
     /// Of a table: what its columns are.
     columns: Option<Columns>,
 }
 
-impl Source {
-    /// Opens a file; of a table the header is read.
-    pub(super) fn open(file: File, format: Format) -> io::Result<Self> {
+impl TextFile {
+    /// Begins to read; of a table the header is read.
+    pub(super) fn open(file: File, is_table: bool) -> io::Result<Self> {
         let mut lines = RawLines::new(BufReader::with_capacity(1 << 20, file));
-        let columns = match format {
-            Format::Ndjson => None,
-            Format::Csv => {
-                let header = lines.next_row()?.ok_or_else(|| invalid("the table has no header line"))?;
-                let header = cells(&header.text).map_err(invalid)?;
-                Some(Columns::of(&header).map_err(invalid)?)
-            }
-        };
+        let mut columns = None;
+        if is_table {
+            let header = lines.next_row()?.ok_or_else(|| invalid("the table has no header line"))?;
+            let header = cells(&header.text).map_err(invalid)?;
+            columns = Some(Columns::of(&header).map_err(invalid)?);
+        }
         Ok(Self { lines, columns })
     }
 
-    /// Hands over the lines in chunks, until the end or until the taker wants no more.
-    pub(super) fn read_chunks(mut self, mut take: impl FnMut(Vec<Line>) -> bool) -> io::Result<()> {
-        loop {
-            let mut chunk = Vec::new();
-            let mut bytes = 0;
-            while chunk.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
-                let Some(line) = self.next_line()? else { break };
-                bytes += line.bytes;
-                chunk.push(line);
-            }
-            if chunk.is_empty() || !take(chunk) {
-                return Ok(());
-            }
-        }
-    }
-
-    fn next_line(&mut self) -> io::Result<Option<Line>> {
+    /// The next line that is not blank.
+    pub(super) fn next_line(&mut self) -> io::Result<Option<Line>> {
         let raw = if self.columns.is_some() { self.lines.next_row()? } else { self.lines.next_line()? };
         Ok(raw.map(|raw| {
             let object = match (&self.columns, raw.is_too_long) {
@@ -73,7 +43,7 @@ impl Source {
                 (Some(columns), false) => cells(&raw.text).and_then(|row| columns.object(&row)),
             };
             let record = object.and_then(|object| canonicalise(object).map_err(|error| error.to_string()));
-            Line { number: raw.number, bytes: raw.bytes, record }
+            Line { number: raw.number, former_id: None, bytes: raw.bytes, stamp: None, record }
         }))
     }
 }
@@ -84,10 +54,6 @@ fn object_of_json(text: &[u8]) -> Result<Map<String, Value>, String> {
         Ok(_) => Err("is no JSON object".to_owned()),
         Err(error) => Err(format!("is no JSON at column {}", error.column())),
     }
-}
-
-fn invalid(text: impl Into<String>) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, text.into())
 }
 
 /// Lines as they stand in the file, blank ones left out.
