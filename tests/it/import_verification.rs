@@ -105,9 +105,10 @@ async fn errors_that_stay_end_it_at_once() {
 #[tokio::test]
 async fn summaries_and_statistics_are_those_of_the_file() {
     let import = Import::new().await;
-    import.import("ndjson", THREE, &[]).await;
-    assert_eq!(import.count("select record_count from pfa_timeline_bounds where organization_id = 'ORG'").await, 3);
-    assert_eq!(import.count("select reltuples::bigint from pg_class where relname = 'pfa_mirror'").await, 3);
+    let lines: String = (0..1500).map(|id| json!({ "pfaId": id, "monthlyRate": id }).to_string() + "\n").collect();
+    import.import("ndjson", &lines, &[]).await;
+    assert_eq!(import.count("select record_count from pfa_timeline_bounds where organization_id = 'ORG'").await, 1500);
+    assert_eq!(import.count("select reltuples::bigint from pg_class where relname = 'pfa_mirror'").await, 1500);
 }
 
 #[tokio::test]

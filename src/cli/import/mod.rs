@@ -29,6 +29,9 @@ const MOST_REPETITIONS: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// After fewer records the planner statistics are as good as before; autovacuum comes in time.
+const WRITTEN_FOR_STATISTICS: u64 = 1_000;
+
 /// Options of `import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
@@ -109,13 +112,15 @@ async fn import(app: &App, settings: &Settings, args: &ImportArgs) -> Result<Rep
     };
     for organization in source.organizations() {
         if service.has_records(&organization).await? {
-            eprintln!("{organization} has records already; to have a way back, make a backup first: {}", backup_command(app, settings));
+            eprintln!("{organization} has records already; a backup gives a way back: {}", backup_command(app, settings));
             break;
         }
     }
     let report = load_with_repetitions(service, args, source).await?;
-    if report.has_changed_something() {
+    if report.written() >= WRITTEN_FOR_STATISTICS {
         vacuum_after_load(service).await;
+    }
+    if report.written() > 0 {
         refresh_after_load(service).await;
     }
     Ok(report)
@@ -156,7 +161,7 @@ fn backup_command(app: &App, settings: &Settings) -> String {
     match &app.database.embedded {
         None => "pg_dump --format=custom --file=pfa_vanguard.dump \"$DATABASE_URL\"".to_owned(),
         Some(server) => format!(
-            "PGPASSWORD=$(cat {}/password) {}/pg_dump --format=custom --file=pfa_vanguard.dump --host={} --username=postgres pfa_vanguard, while `pfa-vanguard serve` runs",
+            "PGPASSWORD=$(cat {}/password) {}/pg_dump --format=custom --file=pfa_vanguard.dump --host={} --username=postgres pfa_vanguard (while serve runs)",
             settings.data_dir.display(),
             server.bin_dir().display(),
             server.connection().socket_dir.display(),

@@ -9,6 +9,7 @@ use crate::domain::record::Finding;
 use crate::error::in_one_line;
 use crate::service::PfaMirrorService;
 use crate::service::ingest::{Applied, Verification};
+use crate::service::sync::runs::KEPT_FINDINGS;
 use indicatif::HumanCount;
 
 /// So many bad lines are told one by one.
@@ -31,6 +32,8 @@ impl Told {
         if self.lines <= TOLD_LINES {
             let id = line.former_id.as_ref().map(|id| format!(" (id {id})")).unwrap_or_default();
             eprintln!("{} {}{id}: {reason}", format.line_word(), line.number);
+        } else if self.lines == TOLD_LINES + 1 {
+            eprintln!("more bad {}s follow", format.line_word());
         }
     }
 
@@ -39,6 +42,8 @@ impl Told {
         if self.findings <= TOLD_FINDINGS {
             let Finding { pfa_id, field, value, problem } = finding;
             eprintln!("{} {number}: {field} {value:?} of record {pfa_id} {problem}; null stands for it", format.line_word());
+        } else if self.findings == TOLD_FINDINGS + 1 {
+            eprintln!("more unreadable values follow; the log of the run has the first {}", HumanCount(KEPT_FINDINGS as u64));
         }
     }
 }
@@ -46,6 +51,9 @@ impl Told {
 pub(super) fn tell_differences(organization: &str, verification: &Verification) {
     for difference in verification.differences.iter().take(TOLD_DIFFERENCES) {
         eprintln!("{organization}: {difference}");
+    }
+    if verification.differences.len() > TOLD_DIFFERENCES {
+        eprintln!("more records are different");
     }
 }
 
@@ -80,9 +88,9 @@ impl Report {
         self.errored() + self.unreadable() > 0
     }
 
-    /// Whether the mirror is another one now.
-    pub(super) fn has_changed_something(&self) -> bool {
-        self.runs.iter().any(|run| run.outcome.applied.inserted + run.outcome.applied.updated > 0)
+    /// How many records of the mirror are other ones now.
+    pub(super) fn written(&self) -> u64 {
+        self.runs.iter().map(|run| run.outcome.applied.inserted + run.outcome.applied.updated).sum()
     }
 
     /// Nothing was loaded.
