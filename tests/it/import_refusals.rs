@@ -101,8 +101,8 @@ async fn dirty_rows_are_told_with_record_and_field_and_the_rest_is_loaded() {
 #[tokio::test]
 async fn a_flood_of_dirty_values_is_told_in_part() {
     let import = Import::new().await;
-    let lines: String = (0..130).map(|id| format!("{{\"pfaId\": {id}, \"monthlyRate\": \"abc\"}}\nbad\n")).collect();
-    let (_, out, err) = import.import("ndjson", &lines, &[]).await;
+    let lines: Vec<_> = (0..130).map(|id| format!("{{\"pfaId\": {id}, \"monthlyRate\": \"abc\"}}\nbad\n")).collect();
+    let (_, out, err) = import.import("ndjson", &lines.concat(), &[]).await;
     assert!(out.contains("bad lines: 130; unreadable values: 130"), "{out}");
     assert!(err.contains("more bad lines follow") && err.contains("more unreadable values follow; the log of the run has the first 1,000"));
     assert!(err.lines().count() < 130, "{err}");

@@ -95,10 +95,15 @@ impl FormerTable {
         }
         self.columns = roles_of(names).map_err(invalid)?;
         if self.organization_column().is_none() {
-            if self.owner.is_none() {
-                return Err(invalid(format!("{TABLE} has no column organizationId; --org must say whose records these are")));
+            let problem = match (&self.owner, &self.wanted) {
+                (None, _) => Some("--org must say whose records these are"),
+                (owner, wanted) if owner != wanted => Some("--source-org has nothing to look for"),
+                _ => None,
+            };
+            if let Some(problem) = problem {
+                return Err(invalid(format!("{TABLE} has no column organizationId; {problem}")));
             }
-            // Then all rows are the owner's.
+            // All rows are the owner's.
             self.wanted = None;
         }
         let all_organizations = self.list_organizations().map_err(read)?;
