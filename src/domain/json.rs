@@ -1,8 +1,9 @@
 //! JSON as JSONB has it: what it can hold (no U+0000 in texts and keys, numbers of a sane size), a
-//! value as text, numbers by meaning.
+//! value as text, numbers by meaning, and digests that do not care how a value is written.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::borrow::Cow;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Longest number in digits, and largest exponent. JSONB fails beyond 131,072 digits, and nobody means them.
 const MOST_DIGITS: usize = 400;
@@ -40,6 +41,29 @@ pub fn text_of(value: &Value) -> Option<Cow<'_, str>> {
 #[must_use]
 pub fn is_same_number(a: &str, b: &str) -> bool {
     parts_of(a) == parts_of(b)
+}
+
+/// A digest of what a value means: the same for 1 and 1.0, and whatever the order of keys.
+#[must_use]
+pub fn digest(value: &Value) -> u64 {
+    match value {
+        Value::Null => 1,
+        Value::Bool(false) => 2,
+        Value::Bool(true) => 3,
+        Value::String(text) => xxh3_64_with_seed(text.as_bytes(), 4),
+        Value::Number(number) => {
+            let (is_negative, digits, power) = parts_of(&number.to_string());
+            xxh3_64_with_seed(digits.as_bytes(), xxh3_64_with_seed(&power.to_le_bytes(), 5 + u64::from(is_negative)))
+        }
+        Value::Array(values) => values.iter().fold(7, |sum, value| xxh3_64_with_seed(&digest(value).to_le_bytes(), sum)),
+        Value::Object(map) => object_digest(map),
+    }
+}
+
+/// The digest of an object.
+#[must_use]
+pub fn object_digest(map: &Map<String, Value>) -> u64 {
+    map.iter().fold(8, |sum: u64, (key, value)| sum.wrapping_add(xxh3_64_with_seed(key.as_bytes(), digest(value))))
 }
 
 /// Sign, digits without zeros at either end, and the power of ten of the last one.
@@ -91,5 +115,32 @@ mod tests {
     fn values_are_texts_as_the_database_gives_them() {
         let of = |text: &str| text_of(&serde_json::from_str(text).unwrap()).map(Cow::into_owned);
         assert_eq!([of("null"), of("\"x\""), of("1.50"), of("true")], [None, Some("x".into()), Some("1.50".into()), Some("true".into())]);
+    }
+
+    #[test]
+    fn digests_are_the_same_when_the_meaning_is() {
+        let of = |text: &str| digest(&serde_json::from_str(text).unwrap());
+        assert_eq!(of(r#"{"a": 1.50, "b": [true, null, "x"]}"#), of(r#"{"b": [true, null, "\u0078"], "a": 15e-1}"#));
+        let different = [
+            "null",
+            "false",
+            "true",
+            "\"\"",
+            "0",
+            "1",
+            "-1",
+            "10",
+            "\"1\"",
+            "[]",
+            "[0]",
+            "[1,2]",
+            "[2,1]",
+            "{}",
+            r#"{"a":1}"#,
+            r#"{"a":2}"#,
+            r#"{"b":1}"#,
+        ];
+        let digests: std::collections::HashSet<u64> = different.iter().map(|text| of(text)).collect();
+        assert_eq!(digests.len(), different.len());
     }
 }

@@ -1,44 +1,51 @@
-//! `import`: loads records of one organization from a file.
+//! `import`: loads records from a file.
 
+mod cell;
+mod load;
+mod report;
 mod source;
+mod sqlite;
 mod table;
+mod text;
 
 use super::CommandError;
 use super::generate::{refresh_after_load, vacuum_after_load};
-use super::lines::say;
-use super::progress::Progress;
-use crate::app::App;
-use crate::config::Settings;
-use crate::domain::record::Record;
-use crate::error::in_one_line;
+use crate::app::{App, AppError};
+use crate::config::{SettingError, Settings};
+use crate::error::{Error, in_one_line};
 use crate::service::PfaMirrorService;
-use crate::service::ingest::{Applied, Batch, Load};
-use crate::service::sync::runs::{RunDirection, RunOutcome, RunType};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use clap::{Args, ValueEnum};
-use source::{Line, Source};
-use std::collections::HashSet;
+use load::{load_file, log_refusal};
+use report::Report;
+use source::Source;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
-use std::time::Instant;
-use tokio::sync::mpsc;
-use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_128;
+use std::time::{Duration, Instant};
 
-/// So many bad lines are told one by one.
-const TOLD_LINES: u64 = 100;
-/// So many unreadable values are told one by one.
-const TOLD_FINDINGS: usize = 20;
+/// An import is tried again so often, and no pause before it is longer.
+const MOST_REPETITIONS: usize = 4;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// After fewer records the planner statistics are as good as before; autovacuum comes in time.
+const WRITTEN_FOR_STATISTICS: u64 = 1_000;
 
 /// Options of `import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// Code of the organization; it is created if it is new.
-    #[arg(long = "org", value_name = "CODE", value_parser = organization_code)]
-    organization: String,
+    /// Code of the organization; it is created if it is new. Of a SQLite file, which has the organizations
+    /// itself, only the rows of this one are loaded.
+    #[arg(long = "org", value_name = "CODE", value_parser = organization_code, required_if_eq_any([("format", "ndjson"), ("format", "csv")]))]
+    organization: Option<String>,
+    /// Of a SQLite file: the organizationId whose rows are loaded, as records of --org.
+    #[arg(long = "source-org", value_name = "ID", requires = "organization")]
+    source_organization: Option<String>,
     /// How the file is written.
     #[arg(long)]
     format: Format,
-    /// Load nothing if any line is bad.
+    /// Load nothing if any line is bad or any value is unreadable.
     #[arg(long)]
     strict: bool,
     /// The file.
@@ -52,6 +59,8 @@ pub enum Format {
     Ndjson,
     /// Comma-separated with a header line; headers are matched loosely, `$` and thousands separators are dropped.
     Csv,
+    /// The SQLite file of the former application, with its table `PfaRecord`.
+    Sqlite,
 }
 
 pub(super) fn organization_code(text: &str) -> Result<String, String> {
@@ -65,111 +74,97 @@ pub(super) fn organization_code(text: &str) -> Result<String, String> {
 }
 
 pub(super) async fn run(settings: &Settings, args: &ImportArgs) -> Result<(), CommandError> {
-    let file_error = |source| CommandError::File { path: args.file.display().to_string(), source };
-    let file = File::open(&args.file).map_err(file_error)?;
-    let bytes = file.metadata().map_err(file_error)?.len();
-    let source = Source::open(file, args.format).map_err(file_error)?;
-
+    if args.source_organization.is_some() && args.format != Format::Sqlite {
+        return Err(SettingError { name: "--source-org", problem: "is for --format sqlite".to_owned() }.into());
+    }
+    // A name that leads to no file is a slip, and nothing that the log should know.
+    check_file(args).map_err(|source| file_error(args, source))?;
     let app = App::open(settings).await?;
     let started = Instant::now();
-    let outcome = import(&app.service, args, source, bytes).await;
+    let report = import(&app, settings, args).await;
     app.close().await;
-    report(args, &outcome?, started.elapsed().as_secs_f64())
+    report?.tell(args, started.elapsed().as_secs_f64())
 }
 
-/// Loads all good lines, or none, in one transaction, and writes the log of it.
-async fn import(service: &PfaMirrorService, args: &ImportArgs, source: Source, bytes: u64) -> Result<RunOutcome, CommandError> {
-    service.save_organization(&args.organization, &args.organization).await?;
-    let load = service.begin_load(&[&args.organization]).await?;
-    let id = service.begin_run(&args.organization, RunType::Import, RunDirection::Read, None).await?;
-    let mut outcome = RunOutcome::default();
-    match fill(service, load, args, source, bytes, id, &mut outcome).await {
-        Ok(()) => {
-            service.finish_run(&args.organization, id, &outcome).await?;
-            if outcome.applied.inserted + outcome.applied.updated > 0 {
-                refresh_after_load(service).await;
-            }
-            Ok(outcome)
-        }
+fn check_file(args: &ImportArgs) -> io::Result<()> {
+    let is_directory = File::open(&args.file)?.metadata()?.is_dir();
+    if is_directory { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
+}
+
+fn file_error(args: &ImportArgs, source: io::Error) -> CommandError {
+    CommandError::File { path: args.file.display().to_string(), source }
+}
+
+/// Loads the file, and brings statistics and summaries up to date.
+async fn import(app: &App, settings: &Settings, args: &ImportArgs) -> Result<Report, CommandError> {
+    let service = &app.service;
+    let source = match Source::open(args) {
+        Ok(source) => source,
         Err(error) => {
-            outcome.error = Some(in_one_line(&error));
-            service.finish_run(&args.organization, id, &outcome).await?;
-            Err(error)
+            let error = file_error(args, error);
+            if let Some(organization) = &args.organization
+                && let Err(error) = log_refusal(service, organization, &in_one_line(&error)).await
+            {
+                tracing::debug!(error = in_one_line(&error), "the log of a refused file could not be written");
+            }
+            return Err(error);
+        }
+    };
+    for organization in source.organizations() {
+        if service.has_records(&organization).await? {
+            eprintln!("{organization} has records already; a backup gives a way back: {}", backup_command(app, settings));
+            break;
         }
     }
-}
-
-async fn fill(
-    service: &PfaMirrorService,
-    mut load: Load,
-    args: &ImportArgs,
-    source: Source,
-    bytes: u64,
-    id: Uuid,
-    outcome: &mut RunOutcome,
-) -> Result<(), CommandError> {
-    let mut progress = Progress::begin("Importing", bytes);
-    let (sender, mut receiver) = mpsc::channel::<Vec<Line>>(2);
-    let reading = tokio::task::spawn_blocking(move || source.read_chunks(|chunk| sender.blocking_send(chunk).is_ok()));
-    let mut seen = HashSet::new();
-    while let Some(chunk) = receiver.recv().await {
-        progress.add(chunk.iter().map(|line| line.bytes).sum());
-        let records = sort_out(chunk, &mut seen, outcome);
-        load.stage(&records).await?;
-    }
-    let read = reading.await.map_err(|error| CommandError::Incomplete(format!("reading failed: {error}")))?;
-    read.map_err(|source| CommandError::File { path: args.file.display().to_string(), source })?;
-    if args.strict && outcome.errored > 0 {
-        progress.end();
-        outcome.error = Some("strict: nothing was loaded because of bad lines".to_owned());
-        return Ok(());
-    }
-    outcome.applied = load.apply(&Batch::import(&args.organization, id, "import")).await?;
-    load.commit(|index| progress.step(&format!("building {index}"))).await?;
-    if outcome.applied.inserted > 100_000 {
-        progress.step("vacuum");
+    let report = load_with_repetitions(service, args, source).await?;
+    if report.written() >= WRITTEN_FOR_STATISTICS {
         vacuum_after_load(service).await;
     }
-    progress.end();
-    Ok(())
-}
-
-/// The records of a chunk; bad lines are told and counted, findings kept.
-fn sort_out(chunk: Vec<Line>, seen: &mut HashSet<u128>, outcome: &mut RunOutcome) -> Vec<Record> {
-    let mut records = Vec::with_capacity(chunk.len());
-    for line in chunk {
-        let reason = match line.record {
-            Ok((record, findings)) if seen.insert(xxh3_128(record.pfa_id.as_bytes())) => {
-                for finding in findings {
-                    if outcome.findings.len() < TOLD_FINDINGS {
-                        let (field, value, problem) = (&finding.field, &finding.value, &finding.problem);
-                        eprintln!("line {}: {field} {value:?} {problem}; null stands for it", line.number);
-                    }
-                    outcome.add_finding(finding);
-                }
-                records.push(record);
-                continue;
-            }
-            Ok((record, _)) => format!("pfaId {:?} stands in the file before", record.pfa_id),
-            Err(reason) => reason,
-        };
-        outcome.errored += 1;
-        if outcome.errored <= TOLD_LINES {
-            eprintln!("line {}: {reason}", line.number);
-        }
+    if report.written() > 0 {
+        refresh_after_load(service).await;
     }
-    records
+    Ok(report)
 }
 
-fn report(args: &ImportArgs, outcome: &RunOutcome, seconds: f64) -> Result<(), CommandError> {
-    let Applied { inserted, updated, unchanged, .. } = outcome.applied;
-    say(&format!(
-        "{}: {inserted} records inserted, {updated} updated, {unchanged} unchanged; bad lines: {}; unreadable values: {}; {seconds:.1} s.",
-        args.organization, outcome.errored, outcome.findings_total
-    ));
-    match (&outcome.error, outcome.errored) {
-        (Some(error), _) => Err(CommandError::Incomplete(error.clone())),
-        (None, 0) => Ok(()),
-        (None, bad) => Err(CommandError::Incomplete(format!("bad lines: {bad}; the others are loaded"))),
+/// Passing errors of the database cost a pause and another try, from the begin of the file: what was
+/// staged went with the connection.
+async fn load_with_repetitions(service: &PfaMirrorService, args: &ImportArgs, source: Source) -> Result<Report, CommandError> {
+    let pauses = ExponentialBuilder::new().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE).with_max_times(MOST_REPETITIONS);
+    let mut outcome = load_file(service, args, source).await;
+    let mut is_repeated = false;
+    for pause in pauses.build() {
+        match &outcome {
+            Err(error) if is_passing(error, is_repeated) => {
+                eprintln!("{}; trying again in {} s", in_one_line(error), pause.as_secs());
+            }
+            _ => break,
+        }
+        tokio::time::sleep(pause).await;
+        is_repeated = true;
+        outcome = load_file(service, args, Source::open(args).map_err(|error| file_error(args, error))?).await;
+    }
+    outcome
+}
+
+fn is_passing(error: &CommandError, is_repeated: bool) -> bool {
+    let CommandError::App(AppError::Service(error)) = error else { return false };
+    match error {
+        Error::Busy | Error::StatementTimeout | Error::DatabaseUnavailable(_) => true,
+        // The load that lost its connection holds its lock until the server notices.
+        Error::LoadRunning(_) => is_repeated,
+        _ => false,
+    }
+}
+
+/// How to save everything that the database holds.
+fn backup_command(app: &App, settings: &Settings) -> String {
+    match &app.database.embedded {
+        None => "pg_dump --format=custom --file=pfa_vanguard.dump \"$DATABASE_URL\"".to_owned(),
+        Some(server) => format!(
+            "PGPASSWORD=$(cat {}/password) {}/pg_dump --format=custom --file=pfa_vanguard.dump --host={} --username=postgres pfa_vanguard (while serve runs)",
+            settings.data_dir.display(),
+            server.bin_dir().display(),
+            server.connection().socket_dir.display(),
+        ),
     }
 }

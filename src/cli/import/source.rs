@@ -1,221 +1,164 @@
-//! Import files as a sequence of lines, each a record or a reason why it is none.
+//! Import files as a sequence of lines, each a record or a reason why it is none. A line of a text
+//! file, a row of a table: both are called line here.
 
-use super::Format;
-use super::table::{Columns, cells, has_open_quote};
-use crate::domain::record::{Finding, Record, canonicalise};
-use serde_json::{Map, Value};
-use std::collections::VecDeque;
+use super::sqlite::FormerTable;
+use super::text::TextFile;
+use super::{Format, ImportArgs};
+use crate::domain::record::{Finding, Record};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::io::{self, ErrorKind};
 
-/// Longest line that is read, and longest table row; what is longer is bad.
-const MAX_LINE_BYTES: usize = 1024 * 1024;
-/// Most lines that a quoted cell may go over.
-const MAX_JOINED_LINES: usize = 100;
-/// Lines and bytes that are handed over at once.
-const CHUNK_LINES: usize = 5_000;
+/// Lines and bytes that are handed over at once: what an import holds in memory, a few times over.
+const CHUNK_LINES: usize = 1_000;
 const CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// One line of a file that is not blank.
 pub(super) struct Line {
     /// Its number in the file, from 1.
     pub number: u64,
+    /// The key of a row in the former application, where the row is bad.
+    pub former_id: Option<String>,
     /// Its length.
     pub bytes: u64,
+    /// When the record was changed last, where the file says it.
+    pub stamp: Option<String>,
     /// The record, with what was unreadable in it; or what is wrong with the line.
     pub record: Result<(Record, Vec<Finding>), String>,
 }
 
+/// Lines of one organization that follow each other.
+pub(super) struct Chunk {
+    /// Whose they are; lines of nobody are bad.
+    pub organization: Option<String>,
+    /// The lines.
+    pub lines: Vec<Line>,
+}
+
 /// An open import file.
-pub(super) struct Source {
-    lines: RawLines<BufReader<File>>,
-    /// Of a table: what its columns are.
-    columns: Option<Columns>,
+pub(super) enum Source {
+    /// Lines of text, all of one organization.
+    Text { file: TextFile, organization: String, bytes: u64 },
+    /// The table of the former application.
+    Table(FormerTable),
 }
 
 impl Source {
-    /// Opens a file; of a table the header is read.
-    pub(super) fn open(file: File, format: Format) -> io::Result<Self> {
-        let mut lines = RawLines::new(BufReader::with_capacity(1 << 20, file));
-        let columns = match format {
-            Format::Ndjson => None,
-            Format::Csv => {
-                let header = lines.next_row()?.ok_or_else(|| invalid("the table has no header line"))?;
-                let header = cells(&header.text).map_err(invalid)?;
-                Some(Columns::of(&header).map_err(invalid)?)
+    /// Opens a file and makes sure that it is what the arguments say.
+    pub(super) fn open(args: &ImportArgs) -> io::Result<Self> {
+        let file = File::open(&args.file)?;
+        let bytes = file.metadata()?.len();
+        match (args.format, &args.organization) {
+            (Format::Sqlite, organization) => {
+                Ok(Self::Table(FormerTable::open(&args.file, organization.as_deref(), args.source_organization.as_deref())?))
             }
-        };
-        Ok(Self { lines, columns })
+            (format, Some(organization)) => {
+                Ok(Self::Text { file: TextFile::open(file, format == Format::Csv)?, organization: organization.clone(), bytes })
+            }
+            (_, None) => Err(invalid("--org must say whose records these are")),
+        }
+    }
+
+    /// The organizations whose records it has.
+    pub(super) fn organizations(&self) -> Vec<String> {
+        match self {
+            Self::Text { organization, .. } => vec![organization.clone()],
+            Self::Table(table) => table.organizations().to_vec(),
+        }
+    }
+
+    /// How much it is: bytes of a text, rows of a table.
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Self::Text { bytes, .. } => *bytes,
+            Self::Table(table) => table.rows(),
+        }
+    }
+
+    /// How much of that a line is.
+    pub(super) const fn size_of(format: Format, line: &Line) -> u64 {
+        match format {
+            Format::Sqlite => 1,
+            Format::Ndjson | Format::Csv => line.bytes,
+        }
     }
 
     /// Hands over the lines in chunks, until the end or until the taker wants no more.
-    pub(super) fn read_chunks(mut self, mut take: impl FnMut(Vec<Line>) -> bool) -> io::Result<()> {
-        loop {
-            let mut chunk = Vec::new();
-            let mut bytes = 0;
-            while chunk.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
-                let Some(line) = self.next_line()? else { break };
-                bytes += line.bytes;
-                chunk.push(line);
+    pub(super) fn read_chunks(self, take: impl FnMut(Chunk) -> bool) -> io::Result<()> {
+        let mut chunks = Chunks { take, organization: None, lines: Vec::new(), bytes: 0 };
+        match self {
+            Self::Text { mut file, organization, .. } => {
+                while let Some(line) = file.next_line()? {
+                    if !chunks.add(Some(&organization), line) {
+                        return Ok(());
+                    }
+                }
             }
-            if chunk.is_empty() || !take(chunk) {
-                return Ok(());
+            Self::Table(table) => {
+                if !table.read_rows(|organization, line| chunks.add(organization, line))? {
+                    return Ok(());
+                }
             }
         }
-    }
-
-    fn next_line(&mut self) -> io::Result<Option<Line>> {
-        let raw = if self.columns.is_some() { self.lines.next_row()? } else { self.lines.next_line()? };
-        Ok(raw.map(|raw| {
-            let object = match (&self.columns, raw.is_too_long) {
-                (_, true) => Err("is longer than 1 MiB".to_owned()),
-                (None, false) => object_of_json(&raw.text),
-                (Some(columns), false) => cells(&raw.text).and_then(|row| columns.object(&row)),
-            };
-            let record = object.and_then(|object| canonicalise(object).map_err(|error| error.to_string()));
-            Line { number: raw.number, bytes: raw.bytes, record }
-        }))
+        chunks.hand_over();
+        Ok(())
     }
 }
 
-fn object_of_json(text: &[u8]) -> Result<Map<String, Value>, String> {
-    match serde_json::from_slice::<Value>(text) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err("is no JSON object".to_owned()),
-        Err(error) => Err(format!("is no JSON at column {}", error.column())),
-    }
-}
-
-fn invalid(text: impl Into<String>) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, text.into())
-}
-
-/// Lines as they stand in the file, blank ones left out.
-struct RawLines<R> {
-    reader: R,
-    number: u64,
-    /// Lines that were read for a row which did not come to its end.
-    again: VecDeque<RawLine>,
-}
-
-struct RawLine {
-    number: u64,
+/// Gathers lines into chunks.
+struct Chunks<T> {
+    take: T,
+    organization: Option<String>,
+    lines: Vec<Line>,
     bytes: u64,
-    text: Vec<u8>,
-    is_too_long: bool,
 }
 
-impl<R: BufRead> RawLines<R> {
-    fn new(reader: R) -> Self {
-        Self { reader, number: 0, again: VecDeque::new() }
+impl<T: FnMut(Chunk) -> bool> Chunks<T> {
+    /// Adds a line; whether more are wanted.
+    fn add(&mut self, organization: Option<&str>, line: Line) -> bool {
+        let is_full = self.lines.len() >= CHUNK_LINES || self.bytes >= CHUNK_BYTES;
+        let goes_on = if is_full || self.organization.as_deref() != organization { self.hand_over() } else { true };
+        if self.lines.is_empty() {
+            self.organization = organization.map(str::to_owned);
+        }
+        self.bytes += line.bytes;
+        self.lines.push(line);
+        goes_on
     }
 
-    /// The next line that is not blank.
-    fn next_line(&mut self) -> io::Result<Option<RawLine>> {
-        loop {
-            match self.next_physical_line()? {
-                Some(line) if line.text.trim_ascii().is_empty() => {}
-                line => return Ok(line),
-            }
-        }
-    }
-
-    fn next_physical_line(&mut self) -> io::Result<Option<RawLine>> {
-        if let Some(line) = self.again.pop_front() {
-            return Ok(Some(line));
-        }
-        let mut text = Vec::new();
-        let bytes = read_line(&mut self.reader, &mut text)?;
-        if bytes == 0 {
-            return Ok(None);
-        }
-        self.number += 1;
-        if self.number == 1 && text.starts_with(b"\xef\xbb\xbf") {
-            text.drain(..3);
-        }
-        Ok(Some(RawLine { number: self.number, bytes, is_too_long: bytes > MAX_LINE_BYTES as u64, text }))
-    }
-
-    /// The next row of a table: lines are joined while a quote is open. A quote that stays open
-    /// costs its own line only.
-    fn next_row(&mut self) -> io::Result<Option<RawLine>> {
-        let Some(mut row) = self.next_line()? else { return Ok(None) };
-        let first_line = row.text.len();
-        let mut joined = Vec::new();
-        while has_open_quote(&row.text) && !row.is_too_long && joined.len() < MAX_JOINED_LINES {
-            let Some(line) = self.next_physical_line()? else { break };
-            row.text.extend_from_slice(&line.text);
-            row.is_too_long = row.text.len() > MAX_LINE_BYTES;
-            joined.push(line);
-        }
-        if row.is_too_long || has_open_quote(&row.text) {
-            row.text.truncate(first_line);
-            row.is_too_long &= joined.is_empty();
-            for line in joined.into_iter().rev() {
-                self.again.push_front(line);
-            }
-        } else {
-            row.bytes += joined.iter().map(|line| line.bytes).sum::<u64>();
-        }
-        Ok(Some(row))
+    fn hand_over(&mut self) -> bool {
+        self.bytes = 0;
+        let chunk = Chunk { organization: self.organization.clone(), lines: std::mem::take(&mut self.lines) };
+        chunk.lines.is_empty() || (self.take)(chunk)
     }
 }
 
-/// Adds a line to `text`, but no more than the limit; returns its full length.
-fn read_line(reader: &mut impl BufRead, text: &mut Vec<u8>) -> io::Result<u64> {
-    let mut bytes = 0;
-    loop {
-        let buffer = reader.fill_buf()?;
-        let end = buffer.iter().position(|&byte| byte == b'\n');
-        let taken = end.map_or(buffer.len(), |at| at + 1);
-        let room = MAX_LINE_BYTES.saturating_sub(text.len()).min(taken);
-        text.extend_from_slice(&buffer[..room]);
-        reader.consume(taken);
-        bytes += taken as u64;
-        if end.is_some() || taken == 0 {
-            return Ok(bytes);
-        }
-    }
+pub(super) fn invalid(text: impl Into<String>) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, text.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn raw(text: &str) -> RawLines<&[u8]> {
-        RawLines::new(text.as_bytes())
-    }
-
     #[test]
-    fn lines_keep_their_numbers_and_reasons() {
-        let mut lines = raw("\u{feff}{\"pfaId\": \"1\"}\n\n{\"pfaId\": 2}\r\nnot json\n[1]");
-        let mut found = Vec::new();
-        while let Some(line) = lines.next_line().expect("text") {
-            found.push((line.number, object_of_json(&line.text).map(|object| object["pfaId"].to_string())));
+    fn a_chunk_is_bounded_and_of_one_organization() {
+        let mut sizes = Vec::new();
+        let mut chunks = Chunks {
+            take: |chunk: Chunk| {
+                sizes.push((chunk.organization, chunk.lines.len()));
+                true
+            },
+            organization: None,
+            lines: Vec::new(),
+            bytes: 0,
+        };
+        let line = |bytes| Line { number: 1, former_id: None, bytes, stamp: None, record: Err(String::new()) };
+        for _ in 0..=CHUNK_LINES {
+            assert!(chunks.add(Some("A"), line(1)));
         }
-        assert_eq!(found[0], (1, Ok("\"1\"".to_owned())));
-        assert_eq!(found[1], (3, Ok("2".to_owned())));
-        assert!(found[2].0 == 4 && found[2].1.as_ref().is_err_and(|reason| reason.starts_with("is no JSON")));
-        assert_eq!(found[3], (5, Err("is no JSON object".to_owned())));
-    }
-
-    #[test]
-    fn a_line_over_the_limit_is_bad_and_the_next_one_is_read() {
-        let text = format!("{}\nnext\n", "x".repeat(MAX_LINE_BYTES + 5));
-        let mut lines = raw(&text);
-        assert!(lines.next_line().expect("text").is_some_and(|line| line.is_too_long && line.text.len() == MAX_LINE_BYTES));
-        assert!(lines.next_line().expect("text").is_some_and(|line| !line.is_too_long && line.number == 2));
-    }
-
-    #[test]
-    fn rows_join_lines_while_a_quote_is_open() {
-        let mut lines = raw("1,\"a\nb\"\n\n2,\"open\n3,c\n");
-        let first = lines.next_row().expect("text").expect("a row");
-        assert_eq!((first.number, first.text.as_slice()), (1, &b"1,\"a\nb\"\n"[..]));
-        let second = lines.next_row().expect("text").expect("a row");
-        assert!(second.number == 4 && cells(&second.text).is_err_and(|reason| reason.contains("quote")));
-        let third = lines.next_row().expect("text").expect("a row");
-        assert_eq!((third.number, third.text.as_slice()), (5, &b"3,c\n"[..]));
-        assert!(lines.next_row().expect("text").is_none());
+        assert!(chunks.add(Some("B"), line(CHUNK_BYTES)) && chunks.add(Some("B"), line(1)) && chunks.add(None, line(1)));
+        chunks.hand_over();
+        let of = |organization: &str, lines| (Some(organization.to_owned()), lines);
+        assert_eq!(sizes, [of("A", CHUNK_LINES), of("A", 1), of("B", 1), of("B", 1), (None, 1)]);
     }
 }

@@ -99,12 +99,12 @@ pub(super) fn cells(row: &[u8]) -> Result<csv::StringRecord, String> {
     }
 }
 
-fn letters(text: &str) -> String {
+pub(super) fn letters(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
 /// `$ 15,000.00` without currency sign, thousands separators and blanks.
-fn plain_amount(cell: &str) -> String {
+pub(super) fn plain_amount(cell: &str) -> String {
     cell.chars().filter(|&character| !matches!(character, '$' | ',' | ' ')).collect()
 }
 

@@ -109,6 +109,13 @@ impl Load {
     /// # Errors
     /// [`Error::TooManyVanished`] when the source lacks more records than it may; or the database fails.
     pub async fn apply(&mut self, batch: &Batch) -> Result<Applied> {
+        let applied = self.apply_staged(batch).await?;
+        self.clear_staging().await?;
+        Ok(applied)
+    }
+
+    /// The same, leaving what was staged.
+    pub(super) async fn apply_staged(&mut self, batch: &Batch) -> Result<Applied> {
         self.begin_applying().await?;
         let staged = self.staged;
         let (connection, organization) = (self.connection(), &batch.organization);
@@ -128,10 +135,14 @@ impl Load {
             publication = Some(update_changed(connection, batch, &changed).await?);
         }
         let inserted = insert_new(connection, batch, publication).await?;
-        sqlx::query("truncate pfa_staging").execute(&mut *connection).await?;
-        self.staged = 0;
         let updated = changed.len() as u64 - discontinued;
         Ok(Applied { inserted, updated, unchanged: staged - inserted - updated, discontinued })
+    }
+
+    pub(super) async fn clear_staging(&mut self) -> Result<()> {
+        sqlx::query("truncate pfa_staging").execute(self.connection()).await?;
+        self.staged = 0;
+        Ok(())
     }
 }
 

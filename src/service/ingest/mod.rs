@@ -6,14 +6,18 @@
 
 mod apply;
 mod first_load;
+mod verify;
 
 pub use apply::{Applied, Batch, Origin, Vanished};
+pub use verify::{Difference, Expected, Verification};
 
 use crate::domain::record::Record;
 use crate::error::{Error, Result};
 use crate::service::PfaMirrorService;
+use crate::service::sync::runs::{RunOutcome, write_outcome};
 use first_load::SetAsideIndex;
 use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
 
 /// Loads records into the mirror.
 #[derive(Debug)]
@@ -128,6 +132,16 @@ impl Load {
     /// The connection, for what must be in the transaction of the applies.
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection
+    }
+
+    /// Closes the log row of a run in the transaction of the applies, so that the log is true whatever
+    /// happens to the process after the commit.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn finish_run(&mut self, organization: &str, id: Uuid, outcome: &RunOutcome) -> Result<()> {
+        self.begin_applying().await?;
+        write_outcome(&mut self.connection, organization, id, outcome).await
     }
 
     /// Builds the indexes that were set aside, telling each name, and makes everything visible.

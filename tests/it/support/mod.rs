@@ -4,6 +4,8 @@ pub mod app;
 pub mod checks;
 pub mod circuit;
 pub mod container;
+pub mod former;
+pub mod import;
 pub mod model;
 pub mod pems;
 pub mod planner;
