@@ -1,6 +1,6 @@
 //! What the benches stand on: a cluster below `target/`, the service on loopback, and a clock.
 
-#![allow(dead_code, reason = "each bench uses its part")]
+#![allow(dead_code, unused_imports, reason = "each bench uses its part")]
 
 mod client;
 mod cluster;
@@ -11,13 +11,20 @@ pub use cluster::{fill, setting, start};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use pfa_vanguard::http::{AppState, router};
 use pfa_vanguard::service::PfaMirrorService;
+use pfa_vanguard::service::write_back::WriteBackOptions;
 use sqlx::PgPool;
 use std::time::{Duration, Instant};
 
 /// The whole service on a database, as a router.
 pub fn api(pool: PgPool) -> axum::Router {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    router::router(AppState { service: PfaMirrorService::new(pool), pems: None, most_vanished_percent: 10, metrics })
+    router::router(AppState {
+        service: PfaMirrorService::new(pool),
+        pems: None,
+        most_vanished_percent: 10,
+        write_back: WriteBackOptions::default(),
+        metrics,
+    })
 }
 
 /// Adds what a piece of work takes to a list.

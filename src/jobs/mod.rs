@@ -48,6 +48,7 @@ pub struct Schedule {
 }
 
 /// When a job runs.
+#[derive(Debug, Clone, Copy)]
 enum When<'a> {
     Cron(&'a str),
     Every(Duration),

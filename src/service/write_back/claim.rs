@@ -13,8 +13,8 @@ use uuid::Uuid;
 pub(super) struct Claim {
     /// The change.
     pub id: Uuid,
-    /// Proves that the change is still this process's.
-    pub claim: Uuid,
+    /// Its `claim_id`: proves that the change is still this process's.
+    pub key: Uuid,
     pub mirror_id: Uuid,
     pub pfa_id: String,
     pub delta: Map<String, Value>,
@@ -66,7 +66,7 @@ impl PfaMirrorService {
                and d.id = due.id
                and m.organization_id = $1
                and m.id = d.mirror_id
-            returning d.id, d.claim_id as "claim!", d.mirror_id, m.pfa_id as "pfa_id!", d.delta as "delta: Json<Map<String, Value>>",
+            returning d.id, d.claim_id as "key!", d.mirror_id, m.pfa_id as "pfa_id!", d.delta as "delta: Json<Map<String, Value>>",
                       d.base as "base: Json<Map<String, Value>>", d.attempts, d.user_id, d.change_reason, d.committed_at
             "#,
             organization,
@@ -86,7 +86,7 @@ impl PfaMirrorService {
         transaction.commit().await?;
         let claims = claims.into_iter().map(|row| Claim {
             id: row.id,
-            claim: row.claim,
+            key: row.key,
             mirror_id: row.mirror_id,
             pfa_id: row.pfa_id,
             delta: row.delta.0,

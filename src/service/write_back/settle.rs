@@ -174,7 +174,7 @@ impl<'a> Settling<'a> {
                 where d.organization_id = $1 and d.id = $2 and d.claim_id = $3 and d.sync_state = 'syncing'"#,
             organization,
             claim.id,
-            claim.claim,
+            claim.key,
         )
         .fetch_optional(&mut *transaction)
         .await?;
