@@ -54,7 +54,6 @@ const HAPPENS: [&str; 17] = [
 ];
 
 #[test]
-#[ignore = "the model does not know yet that a settled conflict is decided as a whole"]
 fn sandboxes_agree_with_the_model() {
     let cases: usize = std::env::var("PFA_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000);
     let stage = Stage::new();

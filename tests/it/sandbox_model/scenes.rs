@@ -37,7 +37,6 @@ fn a_shift_beyond_the_years_names_the_date_that_leaves_them() {
 
 /// What PEMS overtook was published by two; the first decision leaves nothing to decide for the second.
 #[test]
-#[ignore = "the model does not know yet that a settled conflict is decided as a whole"]
 fn a_decision_that_changes_nothing_for_others_has_no_fields_in_the_history() {
     play(Scene {
         records: vec![vec![]],
