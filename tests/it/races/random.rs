@@ -22,7 +22,6 @@ const MOST_TIME: Duration = Duration::from_secs(75);
 type Tally = BTreeMap<Scene, [usize; 3]>;
 
 #[test]
-#[ignore = "the model does not know yet that a settled conflict is decided as a whole"]
 fn calls_that_race_end_as_they_do_one_after_the_other() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let asked = number("PFA_RACE_ROUNDS");
