@@ -33,7 +33,7 @@ const BATCH: usize = 48;
 const SIDE_BY_SIDE: usize = 4;
 
 /// What scenes must lead to.
-const HAPPENS: [&str; 17] = [
+const HAPPENS: [&str; 19] = [
     "edit",
     "refused edit",
     "bulk edit",
@@ -48,9 +48,11 @@ const HAPPENS: [&str; 17] = [
     "commit conflict draft",
     "commit conflict dropped",
     "commit conflict refused",
+    "commit conflict settled",
     "writeBack conflict committed",
     "writeBack conflict dropped",
     "writeBack conflict refused",
+    "writeBack conflict settled",
 ];
 
 #[test]
@@ -71,6 +73,7 @@ fn sandboxes_agree_with_the_model() {
         // Its own Rust code, for scenes.rs.
         panic!("{difference}\nin the scene\n{}", format!("{scene:?}").replace('[', "vec!["));
     }
+    eprintln!("sandboxes: {played} scenes: {tally:?}");
     // A few scenes need not lead to everything.
     for what in HAPPENS.iter().filter(|_| cases >= 1_000) {
         let times = tally.get(*what).copied().unwrap_or_default();

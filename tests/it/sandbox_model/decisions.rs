@@ -1,7 +1,7 @@
 //! Conflicts in the model: who may decide them, and what a decision makes of a change.
 
 use super::model::{Change, Model, Undoable};
-use super::rules::{Compared, Draft, broken, compare, faults, to_decide};
+use super::rules::{Compared, Draft, broken, compare, faults, in_conflict, to_decide};
 use super::scene::{Choose, Val, values};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -17,6 +17,12 @@ impl Model {
     pub fn to_decide(&self, change: usize) -> Vec<Compared> {
         let change = &self.changes[change];
         to_decide(&change.draft, &self.published(change.row))
+    }
+
+    /// Whether others took back what stood against a change that still waits for its decision.
+    pub fn is_settled(&self, change: usize) -> bool {
+        let change = &self.changes[change];
+        in_conflict(&change.draft, &self.published(change.row)).is_empty()
     }
 
     /// What somebody chooses for each field that needs a choice; a field left open has no choice.

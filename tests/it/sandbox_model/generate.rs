@@ -49,33 +49,39 @@ fn contest() -> impl Strategy<Value = (&'static str, Vec<Val>)> {
     select(&CONTESTED[..]).prop_flat_map(|field| (Just(field), Just(values(field)).prop_shuffle()))
 }
 
-/// Two sandboxes change one field; the second commit is told, and decides, agrees or gives way.
+/// Two sandboxes change one field; the second commit is told, and decides, agrees or gives way, or a
+/// third one agrees with it first.
 fn meeting() -> impl Strategy<Value = Vec<Step>> {
-    (sandbox(), record(), contest(), prop::option::of(entry(FIELDS.to_vec())), mode(), choose(), 0..8_usize).prop_map(
+    (sandbox(), record(), contest(), prop::option::of(entry(FIELDS.to_vec())), mode(), choose(), 0..10_usize).prop_map(
         |(first, row, (field, values), other, mode, choose, end)| {
-            let second = (first + 1) % 3;
+            let (second, third) = ((first + 1) % 3, (first + 2) % 3);
             let more = other.into_iter().filter(|(key, _)| *key != field);
             let end = match end {
-                0 => Step::Edit(second, row, vec![(field, values[0])]),
-                1 => Step::Undo(second),
-                2 => Step::Drop(second, row),
-                _ => Step::Resolve(0, second, choose),
+                0 => vec![Step::Edit(second, row, vec![(field, values[0])])],
+                1 => vec![Step::Undo(second)],
+                2 => vec![Step::Drop(second, row)],
+                3..6 => vec![
+                    Step::Edit(third, row, vec![(field, values[1])]),
+                    Step::Commit(third, Mode::Partial),
+                    Step::Resolve(0, second, choose),
+                ],
+                _ => vec![Step::Resolve(0, second, choose)],
             };
-            vec![
+            let meet = vec![
                 Step::Edit(first, row, vec![(field, values[0])]),
                 Step::Edit(second, row, [(field, values[1])].into_iter().chain(more).collect()),
                 Step::Commit(first, Mode::Partial),
                 Step::Commit(second, mode),
-                end,
-            ]
+            ];
+            [meet, end].concat()
         },
     )
 }
 
-/// PEMS changes what one or two sandboxes have published.
+/// PEMS changes what one or two sandboxes have published; the decision on one may settle the other's conflict.
 fn overtaking() -> impl Strategy<Value = Vec<Step>> {
-    (sandbox(), record(), contest(), entry(FIELDS.to_vec()), any::<bool>(), choose()).prop_map(
-        |(first, row, (field, values), other, is_layered, choose)| {
+    (sandbox(), record(), contest(), entry(FIELDS.to_vec()), any::<bool>(), [choose(), choose()]).prop_map(
+        |(first, row, (field, values), other, is_layered, [one, next])| {
             let mut steps = vec![Step::Edit(first, row, vec![(field, values[0]), other]), Step::Commit(first, Mode::Partial)];
             if is_layered {
                 steps.push(Step::Edit(first + 1, row, vec![(field, values[1])]));
@@ -84,7 +90,10 @@ fn overtaking() -> impl Strategy<Value = Vec<Step>> {
                 steps.push(Step::Load(vec![(row, vec![("extra", Val::Number(2))])]));
             }
             steps.push(Step::Load(vec![(row, vec![(field, values[2])])]));
-            steps.push(Step::Resolve(0, first, choose));
+            steps.push(Step::Resolve(0, first, one));
+            if is_layered {
+                steps.push(Step::Resolve(0, first, next));
+            }
             steps
         },
     )
@@ -175,7 +184,7 @@ fn step(fields: Fields) -> impl Strategy<Value = Step> {
         1 => Just(Operate::Reset),
     ];
     let selected = prop_oneof![2 => any::<u8>().prop_map(Select::Ids), 1 => (0..7_usize).prop_map(Select::Where)];
-    let how = prop_oneof![4 => Just(How::SkipInvalid), 1 => Just(How::Atomic), 1 => Just(How::Preview)];
+    let how = prop_oneof![4 => Just(How::SkipInvalid), 2 => Just(How::Atomic), 1 => Just(How::Preview)];
     let loaded = fields.iter().chain(&fields).chain(&LOADED).copied().collect();
     let loads = vec((prop_oneof![4 => record(), 1 => 0..7_usize], entries(loaded, 2)), 1..3);
     prop_oneof![
