@@ -52,7 +52,7 @@ fn contest() -> impl Strategy<Value = (&'static str, Vec<Val>)> {
 /// Two sandboxes change one field; the second commit is told, and decides, agrees or gives way, or a
 /// third one agrees with it first.
 fn meeting() -> impl Strategy<Value = Vec<Step>> {
-    (sandbox(), record(), contest(), prop::option::of(entry(FIELDS.to_vec())), mode(), choose(), 0..10_usize).prop_map(
+    (sandbox(), record(), contest(), prop::option::of(entry(FIELDS.to_vec())), mode(), choose(), 0..12_usize).prop_map(
         |(first, row, (field, values), other, mode, choose, end)| {
             let (second, third) = ((first + 1) % 3, (first + 2) % 3);
             let more = other.into_iter().filter(|(key, _)| *key != field);
@@ -64,6 +64,13 @@ fn meeting() -> impl Strategy<Value = Vec<Step>> {
                     Step::Edit(third, row, vec![(field, values[1])]),
                     Step::Commit(third, Mode::Partial),
                     Step::Resolve(0, second, choose),
+                ],
+                // What was undone before a decision cannot be redone after it.
+                6 => vec![
+                    Step::Edit(second, row + 1, vec![(field, values[0])]),
+                    Step::Undo(second),
+                    Step::Resolve(0, second, choose),
+                    Step::Redo(second),
                 ],
                 _ => vec![Step::Resolve(0, second, choose)],
             };
@@ -195,7 +202,7 @@ fn step(fields: Fields) -> impl Strategy<Value = Step> {
         5 => sandbox().prop_map(Step::Undo),
         3 => sandbox().prop_map(Step::Redo),
         12 => (sandbox(), mode()).prop_map(|(s, mode)| Step::Commit(s, mode)),
-        1 => sandbox().prop_map(Step::Discard),
+        3 => sandbox().prop_map(Step::Discard),
         7 => loads.prop_map(Step::Load),
         12 => (0..6_usize, 0..2_usize, choose()).prop_map(|(c, user, choose)| Step::Resolve(c, user, choose)),
         1 => Just(Step::Refresh),

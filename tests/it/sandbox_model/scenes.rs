@@ -117,3 +117,43 @@ fn a_refused_draft_that_others_come_to_agree_with_is_decided_as_a_whole() {
         assert_eq!(tally["commit conflict settled"], 1, "{choose:?}");
     }
 }
+
+/// As after an edit, what was undone before cannot be redone.
+#[test]
+fn a_decision_ends_what_could_be_redone() {
+    for choose in [Choose::Mine, Choose::Theirs] {
+        play(Scene {
+            records: vec![vec![], vec![]],
+            steps: vec![
+                Step::Edit(0, 0, vec![("monthlyRate", Number(6088))]),
+                Step::Edit(1, 0, vec![("monthlyRate", Number(100))]),
+                Step::Commit(0, Mode::Atomic),
+                Step::Commit(1, Mode::Atomic),
+                Step::Edit(1, 1, vec![("dor", Text("BEO"))]),
+                Step::Undo(1),
+                Step::Resolve(0, 1, choose),
+                Step::Redo(1),
+            ],
+        });
+    }
+}
+
+/// Drafts, refused ones, and a record that others have published on meanwhile.
+#[test]
+fn a_discarded_sandbox_leaves_nothing_behind() {
+    play(Scene {
+        records: vec![vec![], vec![], vec![]],
+        steps: vec![
+            Step::Bulk(1, Select::Ids(7), Operate::Set(vec![("monthlyRate", Number(100))]), How::Atomic),
+            Step::Edit(0, 0, vec![("monthlyRate", Number(6088))]),
+            Step::Edit(0, 1, vec![("dor", Text("BEO"))]),
+            Step::Commit(0, Mode::Atomic),
+            Step::Discard(1),
+            Step::Bulk(1, Select::Ids(7), Operate::Set(vec![("monthlyRate", Number(100))]), How::Atomic),
+            Step::Edit(0, 0, vec![("monthlyRate", Number(0))]),
+            Step::Commit(0, Mode::Atomic),
+            Step::Commit(1, Mode::Atomic),
+            Step::Discard(1),
+        ],
+    });
+}
