@@ -85,20 +85,24 @@ fn meeting() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// PEMS changes what one or two sandboxes have published; the decision on one may settle the other's conflict.
+/// PEMS changes what one or two sandboxes have published; the decision on one may settle the other's
+/// conflict. Or a second one publishes before the decision, and then lies below it.
 fn overtaking() -> impl Strategy<Value = Vec<Step>> {
-    (sandbox(), record(), contest(), entry(FIELDS.to_vec()), any::<bool>(), [choose(), choose()]).prop_map(
-        |(first, row, (field, values), other, is_layered, [one, next])| {
+    (sandbox(), record(), contest(), entry(FIELDS.to_vec()), 0..3_usize, [choose(), choose()]).prop_map(
+        |(first, row, (field, values), other, turn, [one, next])| {
+            let second = [Step::Edit(first + 1, row, vec![(field, values[1])]), Step::Commit(first + 1, Mode::Partial)];
             let mut steps = vec![Step::Edit(first, row, vec![(field, values[0]), other]), Step::Commit(first, Mode::Partial)];
-            if is_layered {
-                steps.push(Step::Edit(first + 1, row, vec![(field, values[1])]));
-                steps.push(Step::Commit(first + 1, Mode::Partial));
+            if turn == 0 {
+                steps.extend(second.clone());
                 // Nothing that they have published: both stand.
                 steps.push(Step::Load(vec![(row, vec![("extra", Val::Number(2))])]));
             }
             steps.push(Step::Load(vec![(row, vec![(field, values[2])])]));
+            if turn == 1 {
+                steps.extend(second);
+            }
             steps.push(Step::Resolve(0, first, one));
-            if is_layered {
+            if turn == 0 {
                 steps.push(Step::Resolve(0, first, next));
             }
             steps
@@ -106,22 +110,23 @@ fn overtaking() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// Two sandboxes change fields that a rule binds together.
+/// Two sandboxes change fields that a rule binds together; the second one decides, or takes back
+/// something else.
 fn squeezing() -> impl Strategy<Value = Vec<Step>> {
     let dates = |ends: [&'static str; 2]| {
         (select(values(ends[0])), select(values(ends[1]))).prop_map(move |(start, end)| [(ends[0], start), (ends[1], end)])
     };
     let freeze = select(values("forecastEnd")).prop_map(|end| [("isActualized", Val::Flag(true)), ("forecastEnd", end)]);
     let pair = prop_oneof![dates(["forecastStart", "forecastEnd"]), dates(["actualStart", "actualEnd"]), freeze];
-    (sandbox(), record(), pair, mode(), choose()).prop_map(|(first, row, [one, other], mode, choose)| {
+    (sandbox(), record(), pair, mode(), choose(), 0..4_usize).prop_map(|(first, row, [one, other], mode, choose, end)| {
         let second = (first + 1) % 3;
-        vec![
-            Step::Edit(first, row, vec![one]),
-            Step::Edit(second, row, vec![other]),
-            Step::Commit(first, Mode::Partial),
-            Step::Commit(second, mode),
-            Step::Resolve(0, second, choose),
-        ]
+        let mut steps = vec![Step::Edit(first, row, vec![one]), Step::Edit(second, row, vec![other])];
+        if end == 0 {
+            steps.push(Step::Edit(second, row, vec![("dor", Val::Text("BEO")), ("monthlyRate", Val::Number(0))]));
+        }
+        steps.extend([Step::Commit(first, Mode::Partial), Step::Commit(second, mode)]);
+        steps.push(if end == 0 { Step::Undo(second) } else { Step::Resolve(0, second, choose) });
+        steps
     })
 }
 

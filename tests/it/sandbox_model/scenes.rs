@@ -157,3 +157,39 @@ fn a_discarded_sandbox_leaves_nothing_behind() {
         ],
     });
 }
+
+/// What is undone is not what was refused: together with what others have published, the rest still
+/// ends before it starts.
+#[test]
+fn an_undo_that_leaves_a_rule_broken_leaves_the_conflict() {
+    let tally = play(Scene {
+        records: vec![vec![]],
+        steps: vec![
+            Step::Edit(1, 0, vec![("forecastEnd", Text("2025-03-01"))]),
+            Step::Edit(1, 0, vec![("dor", Text("BEO"))]),
+            Step::Edit(0, 0, vec![("forecastStart", Text("2025-04-01"))]),
+            Step::Commit(0, Mode::Atomic),
+            Step::Commit(1, Mode::Atomic),
+            Step::Undo(1),
+            Step::Redo(1),
+            Step::Resolve(0, 1, Choose::Theirs),
+        ],
+    });
+    assert_eq!((tally["conflict of rules"], tally["commit conflict draft"]), (1, 1));
+}
+
+/// Published again, a change lies on top of what others have published while it waited.
+#[test]
+fn a_change_that_is_published_again_is_the_newest() {
+    play(Scene {
+        records: vec![vec![]],
+        steps: vec![
+            Step::Edit(0, 0, vec![("monthlyRate", Number(100))]),
+            Step::Commit(0, Mode::Atomic),
+            Step::Load(vec![(0, vec![("monthlyRate", Number(0))])]),
+            Step::Edit(1, 0, vec![("monthlyRate", Number(6088))]),
+            Step::Commit(1, Mode::Atomic),
+            Step::Resolve(0, 0, Choose::Mine),
+        ],
+    });
+}
