@@ -67,14 +67,19 @@ async fn run(lane: usize, services: Services, seed: u64, rounds: usize, deadline
         for round in first..rounds.min(first + BATCH) {
             let scene = dice.pick(&Scene::ALL);
             let calls = scene.set(&arena, &mut world, &mut dice).await;
-            // A load comes to the lock later than others.
-            let longest = if calls.iter().any(|call| matches!(call, Call::Load { .. })) { 24 } else { 6 };
+            // A load comes to the lock later than others, and a resolution, which looks for its conflict first.
+            let is_late = |call: &Call| matches!(call, Call::Load { .. } | Call::Resolve { .. });
+            let longest = match calls.iter().find(|call| is_late(call)) {
+                Some(Call::Load { .. }) => 24,
+                Some(_) => 16,
+                None => 6,
+            };
             let racing: Vec<_> = calls
                 .iter()
                 .enumerate()
                 .map(|(index, call)| {
                     let (arena, world, call) = (arena.clone(), world.clone(), call.clone());
-                    let is_prompt = dice.once_in(2) || matches!(call, Call::Load { .. });
+                    let is_prompt = dice.once_in(2) || is_late(&call);
                     let delay = Duration::from_millis(if is_prompt { 0 } else { 1 + dice.below(longest) as u64 });
                     tokio::spawn(async move {
                         tokio::time::sleep(delay).await;
