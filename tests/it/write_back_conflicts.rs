@@ -195,3 +195,19 @@ async fn many_are_resolved_by_whoever_decides() {
     assert_eq!((&row["model"], &row["class"]), (&json!("A"), &json!("B")));
     assert_eq!(ana.conflicts().await.len(), 1);
 }
+
+/// Both are decided in one call, each on what is published then.
+#[tokio::test]
+async fn of_two_changes_of_one_field_the_later_one_is_decided_on_the_earlier_one() {
+    let app = planners_app().await;
+    let (ana, ben) = (app.planner("ana"), app.planner("ben"));
+    ana.publish("1", json!({"model": "A"})).await;
+    ben.publish("1", json!({"model": "B"})).await;
+    load(ana, json!({"model": "PEMS"})).await;
+    let done = ana.post("conflicts/resolve", json!({"select": {"pfaId": ["1"]}, "resolution": "mine"})).await.json();
+    assert_eq!((&done["matched"], &done["refused"]), (&json!(2), &json!([])));
+    assert_eq!(ben.row("1").await["model"], "B");
+    let history = ana.history("1").await;
+    assert_eq!(history[0]["fields"], json!([{"field": "model", "from": "A", "to": "B"}]));
+    assert_eq!(history[1]["fields"], json!([{"field": "model", "from": "PEMS", "to": "A"}]));
+}

@@ -109,7 +109,6 @@ fn start(arena: &Arena, world: &World, service: usize, call: &Call) -> JoinHandl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the model does not know yet that a settled conflict is decided as a whole"]
 async fn calls_that_wait_for_each_other_end_in_the_order_in_which_they_came() {
     let database = TestDatabase::migrated().await;
     let services = Services::start(&database.url()).await;

@@ -22,7 +22,6 @@ const MOST_TIME: Duration = Duration::from_secs(75);
 type Tally = BTreeMap<Scene, [usize; 3]>;
 
 #[test]
-#[ignore = "the model does not know yet that a settled conflict is decided as a whole"]
 fn calls_that_race_end_as_they_do_one_after_the_other() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let asked = number("PFA_RACE_ROUNDS");
@@ -68,14 +67,19 @@ async fn run(lane: usize, services: Services, seed: u64, rounds: usize, deadline
         for round in first..rounds.min(first + BATCH) {
             let scene = dice.pick(&Scene::ALL);
             let calls = scene.set(&arena, &mut world, &mut dice).await;
-            // A load comes to the lock later than others.
-            let longest = if calls.iter().any(|call| matches!(call, Call::Load { .. })) { 24 } else { 6 };
+            // A load comes to the lock later than others, and a resolution, which looks for its conflict first.
+            let is_late = |call: &Call| matches!(call, Call::Load { .. } | Call::Resolve { .. });
+            let longest = match calls.iter().find(|call| is_late(call)) {
+                Some(Call::Load { .. }) => 24,
+                Some(_) => 16,
+                None => 6,
+            };
             let racing: Vec<_> = calls
                 .iter()
                 .enumerate()
                 .map(|(index, call)| {
                     let (arena, world, call) = (arena.clone(), world.clone(), call.clone());
-                    let is_prompt = dice.once_in(2) || matches!(call, Call::Load { .. });
+                    let is_prompt = dice.once_in(2) || is_late(&call);
                     let delay = Duration::from_millis(if is_prompt { 0 } else { 1 + dice.below(longest) as u64 });
                     tokio::spawn(async move {
                         tokio::time::sleep(delay).await;

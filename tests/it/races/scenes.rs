@@ -152,8 +152,11 @@ impl Scene {
             }
             Self::SameKey => {
                 stage.edit(a, record, patch(dice)).await;
-                let key = Some(format!("key of {a}"));
-                vec![Call::Commit { session: a, mode: CommitMode::Atomic, key }; 2]
+                let mode = dice.pick(&[CommitMode::Atomic, CommitMode::Partial]);
+                if mode == CommitMode::Partial {
+                    stage.refuse_one_of_two(b, a, record).await;
+                }
+                vec![Call::Commit { session: a, mode, key: Some(format!("key of {a}")) }; 2]
             }
             Self::CommitEditRefresh => {
                 stage.edit(a, record, patch(dice)).await;
@@ -190,6 +193,14 @@ impl Stager<'_> {
         for session in [first, second] {
             self.call(Call::Commit { session, mode: CommitMode::Atomic, key: None }).await;
         }
+    }
+
+    /// The same, and one on another record: after a commit of that the second sandbox is still open.
+    async fn refuse_one_of_two(&mut self, first: Uuid, second: Uuid, record: &str) {
+        let other = if record == RECORDS[0] { RECORDS[1] } else { RECORDS[0] };
+        self.refuse(first, second, record).await;
+        let rate = self.world.published(other)["monthlyRate"].as_u64().unwrap();
+        self.edit(second, other, json!({"monthlyRate": rate + 1})).await;
     }
 
     /// A committed change that is in conflict with what a load brought.

@@ -1,7 +1,7 @@
 //! Conflicts in the model: who may decide them, and what a decision makes of a change.
 
 use super::model::{Change, Model, Undoable};
-use super::rules::{Compared, Draft, broken, compare, faults, in_conflict};
+use super::rules::{Compared, Draft, broken, compare, faults, in_conflict, to_decide};
 use super::scene::{Choose, Val, values};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,16 +13,22 @@ impl Model {
         (0..self.changes.len()).filter(|change| is_theirs(&self.changes[*change])).collect()
     }
 
-    /// The fields of a modification that others changed or that break a rule, with base, ours and theirs.
-    pub fn conflicting(&self, change: usize) -> Vec<Compared> {
+    /// The fields of a conflict that need a choice, with base, ours and theirs.
+    pub fn to_decide(&self, change: usize) -> Vec<Compared> {
         let change = &self.changes[change];
-        in_conflict(&change.draft, &self.published(change.row))
+        to_decide(&change.draft, &self.published(change.row))
     }
 
-    /// What somebody chooses for each field in conflict; a field left open has no choice.
+    /// Whether others took back what stood against a change that still waits for its decision.
+    pub fn is_settled(&self, change: usize) -> bool {
+        let change = &self.changes[change];
+        in_conflict(&change.draft, &self.published(change.row)).is_empty()
+    }
+
+    /// What somebody chooses for each field that needs a choice; a field left open has no choice.
     pub fn choices(&self, change: usize, choose: Choose) -> BTreeMap<String, Value> {
         let Choose::Each(bits) = choose else { unreachable!("a choice for each field") };
-        let fields = self.conflicting(change).into_iter().enumerate();
+        let fields = self.to_decide(change).into_iter().enumerate();
         let choice = |(index, compared): (usize, Compared)| {
             let choice = match bits >> (2 * index) & 3 {
                 0 => json!("mine"),
@@ -47,13 +53,13 @@ impl Model {
         reason: Option<&str>,
     ) -> Result<&'static str, Vec<String>> {
         let (change, published) = (&self.changes[number], self.published(self.changes[number].row));
-        let in_conflict: Vec<_> = self.conflicting(number).into_iter().map(|c| c.field).collect();
+        let fields: Vec<_> = self.to_decide(number).into_iter().map(|c| c.field).collect();
         let choices: BTreeMap<_, _> = match choose {
-            Choose::Mine => in_conflict.iter().map(|field| (field.clone(), json!("mine"))).collect(),
-            Choose::Theirs => in_conflict.iter().map(|field| (field.clone(), json!("theirs"))).collect(),
+            Choose::Mine => fields.iter().map(|field| (field.clone(), json!("mine"))).collect(),
+            Choose::Theirs => fields.iter().map(|field| (field.clone(), json!("theirs"))).collect(),
             Choose::Each(_) => self.choices(number, choose),
         };
-        let mut open: Vec<_> = in_conflict.into_iter().filter(|field| !choices.contains_key(field)).collect();
+        let mut open: Vec<_> = fields.into_iter().filter(|field| !choices.contains_key(field)).collect();
         if !open.is_empty() {
             open.sort();
             return Err(open);

@@ -319,6 +319,9 @@ impl<'a> Play<'a> {
         };
         let id = self.model.changes[conflict].id.unwrap();
         let stage = self.model.changes[conflict].stage.unwrap();
+        if self.model.is_settled(conflict) {
+            self.count(&format!("{stage} conflict settled"));
+        }
         let resolution = match choose {
             Choose::Mine => Resolution::All(Choice::Mine),
             Choose::Theirs => Resolution::All(Choice::Theirs),

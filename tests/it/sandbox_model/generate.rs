@@ -49,63 +49,84 @@ fn contest() -> impl Strategy<Value = (&'static str, Vec<Val>)> {
     select(&CONTESTED[..]).prop_flat_map(|field| (Just(field), Just(values(field)).prop_shuffle()))
 }
 
-/// Two sandboxes change one field; the second commit is told, and decides, agrees or gives way.
+/// Two sandboxes change one field; the second commit is told, and decides, agrees or gives way, or a
+/// third one agrees with it first.
 fn meeting() -> impl Strategy<Value = Vec<Step>> {
-    (sandbox(), record(), contest(), prop::option::of(entry(FIELDS.to_vec())), mode(), choose(), 0..8_usize).prop_map(
+    (sandbox(), record(), contest(), prop::option::of(entry(FIELDS.to_vec())), mode(), choose(), 0..12_usize).prop_map(
         |(first, row, (field, values), other, mode, choose, end)| {
-            let second = (first + 1) % 3;
+            let (second, third) = ((first + 1) % 3, (first + 2) % 3);
             let more = other.into_iter().filter(|(key, _)| *key != field);
             let end = match end {
-                0 => Step::Edit(second, row, vec![(field, values[0])]),
-                1 => Step::Undo(second),
-                2 => Step::Drop(second, row),
-                _ => Step::Resolve(0, second, choose),
+                0 => vec![Step::Edit(second, row, vec![(field, values[0])])],
+                1 => vec![Step::Undo(second)],
+                2 => vec![Step::Drop(second, row)],
+                3..6 => vec![
+                    Step::Edit(third, row, vec![(field, values[1])]),
+                    Step::Commit(third, Mode::Partial),
+                    Step::Resolve(0, second, choose),
+                ],
+                // What was undone before a decision cannot be redone after it.
+                6 => vec![
+                    Step::Edit(second, row + 1, vec![(field, values[0])]),
+                    Step::Undo(second),
+                    Step::Resolve(0, second, choose),
+                    Step::Redo(second),
+                ],
+                _ => vec![Step::Resolve(0, second, choose)],
             };
-            vec![
+            let meet = vec![
                 Step::Edit(first, row, vec![(field, values[0])]),
                 Step::Edit(second, row, [(field, values[1])].into_iter().chain(more).collect()),
                 Step::Commit(first, Mode::Partial),
                 Step::Commit(second, mode),
-                end,
-            ]
+            ];
+            [meet, end].concat()
         },
     )
 }
 
-/// PEMS changes what one or two sandboxes have published.
+/// PEMS changes what one or two sandboxes have published; the decision on one may settle the other's
+/// conflict. Or a second one publishes before the decision, and then lies below it.
 fn overtaking() -> impl Strategy<Value = Vec<Step>> {
-    (sandbox(), record(), contest(), entry(FIELDS.to_vec()), any::<bool>(), choose()).prop_map(
-        |(first, row, (field, values), other, is_layered, choose)| {
+    (sandbox(), record(), contest(), entry(FIELDS.to_vec()), 0..3_usize, [choose(), choose()]).prop_map(
+        |(first, row, (field, values), other, turn, [one, next])| {
+            let second = [Step::Edit(first + 1, row, vec![(field, values[1])]), Step::Commit(first + 1, Mode::Partial)];
             let mut steps = vec![Step::Edit(first, row, vec![(field, values[0]), other]), Step::Commit(first, Mode::Partial)];
-            if is_layered {
-                steps.push(Step::Edit(first + 1, row, vec![(field, values[1])]));
-                steps.push(Step::Commit(first + 1, Mode::Partial));
+            if turn == 0 {
+                steps.extend(second.clone());
                 // Nothing that they have published: both stand.
                 steps.push(Step::Load(vec![(row, vec![("extra", Val::Number(2))])]));
             }
             steps.push(Step::Load(vec![(row, vec![(field, values[2])])]));
-            steps.push(Step::Resolve(0, first, choose));
+            if turn == 1 {
+                steps.extend(second);
+            }
+            steps.push(Step::Resolve(0, first, one));
+            if turn == 0 {
+                steps.push(Step::Resolve(0, first, next));
+            }
             steps
         },
     )
 }
 
-/// Two sandboxes change fields that a rule binds together.
+/// Two sandboxes change fields that a rule binds together; the second one decides, or takes back
+/// something else.
 fn squeezing() -> impl Strategy<Value = Vec<Step>> {
     let dates = |ends: [&'static str; 2]| {
         (select(values(ends[0])), select(values(ends[1]))).prop_map(move |(start, end)| [(ends[0], start), (ends[1], end)])
     };
     let freeze = select(values("forecastEnd")).prop_map(|end| [("isActualized", Val::Flag(true)), ("forecastEnd", end)]);
     let pair = prop_oneof![dates(["forecastStart", "forecastEnd"]), dates(["actualStart", "actualEnd"]), freeze];
-    (sandbox(), record(), pair, mode(), choose()).prop_map(|(first, row, [one, other], mode, choose)| {
+    (sandbox(), record(), pair, mode(), choose(), 0..4_usize).prop_map(|(first, row, [one, other], mode, choose, end)| {
         let second = (first + 1) % 3;
-        vec![
-            Step::Edit(first, row, vec![one]),
-            Step::Edit(second, row, vec![other]),
-            Step::Commit(first, Mode::Partial),
-            Step::Commit(second, mode),
-            Step::Resolve(0, second, choose),
-        ]
+        let mut steps = vec![Step::Edit(first, row, vec![one]), Step::Edit(second, row, vec![other])];
+        if end == 0 {
+            steps.push(Step::Edit(second, row, vec![("dor", Val::Text("BEO")), ("monthlyRate", Val::Number(0))]));
+        }
+        steps.extend([Step::Commit(first, Mode::Partial), Step::Commit(second, mode)]);
+        steps.push(if end == 0 { Step::Undo(second) } else { Step::Resolve(0, second, choose) });
+        steps
     })
 }
 
@@ -175,7 +196,7 @@ fn step(fields: Fields) -> impl Strategy<Value = Step> {
         1 => Just(Operate::Reset),
     ];
     let selected = prop_oneof![2 => any::<u8>().prop_map(Select::Ids), 1 => (0..7_usize).prop_map(Select::Where)];
-    let how = prop_oneof![4 => Just(How::SkipInvalid), 1 => Just(How::Atomic), 1 => Just(How::Preview)];
+    let how = prop_oneof![4 => Just(How::SkipInvalid), 2 => Just(How::Atomic), 1 => Just(How::Preview)];
     let loaded = fields.iter().chain(&fields).chain(&LOADED).copied().collect();
     let loads = vec((prop_oneof![4 => record(), 1 => 0..7_usize], entries(loaded, 2)), 1..3);
     prop_oneof![
@@ -186,7 +207,7 @@ fn step(fields: Fields) -> impl Strategy<Value = Step> {
         5 => sandbox().prop_map(Step::Undo),
         3 => sandbox().prop_map(Step::Redo),
         12 => (sandbox(), mode()).prop_map(|(s, mode)| Step::Commit(s, mode)),
-        1 => sandbox().prop_map(Step::Discard),
+        3 => sandbox().prop_map(Step::Discard),
         7 => loads.prop_map(Step::Load),
         12 => (0..6_usize, 0..2_usize, choose()).prop_map(|(c, user, choose)| Step::Resolve(c, user, choose)),
         1 => Just(Step::Refresh),

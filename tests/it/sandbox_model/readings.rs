@@ -93,7 +93,7 @@ pub async fn check_lists(play: &Play<'_>) -> Result<(), Difference> {
             found.into_iter().map(|c| (c.id.to_string(), json!([c.stage, c.user_id, c.conflicting.fields]))).collect();
         let expected = model.conflicts(user).into_iter().map(|index| {
             let change = &model.changes[index];
-            let fields = model.conflicting(index).into_iter();
+            let fields = model.to_decide(index).into_iter();
             let fields: Vec<_> = fields.map(|c| json!({"field": c.field, "base": c.base, "ours": c.ours, "theirs": c.theirs})).collect();
             (change.id.unwrap().to_string(), json!([change.stage, model.sessions[change.session].user, fields]))
         });

@@ -79,6 +79,13 @@ pub fn in_conflict(draft: &Draft, published: &Object) -> Vec<Compared> {
     fields.filter(|c| c.is_conflict || rules.iter().flatten().any(|field| *field == c.field)).collect()
 }
 
+/// What somebody decides on: the fields in conflict; or, when others took back what stood against
+/// them, every field of the change.
+pub fn to_decide(draft: &Draft, published: &Object) -> Vec<Compared> {
+    let fields = in_conflict(draft, published);
+    if fields.is_empty() { compare(draft, published) } else { fields }
+}
+
 /// The draft after an edit: what is set back to its base leaves it; an empty one is none.
 pub fn edited(draft: Option<&Draft>, published: &Object, patch: &Object, fresh: Draft) -> Option<Draft> {
     let mut next = draft.cloned().unwrap_or(Draft { reason: None, ..fresh.clone() });

@@ -2,7 +2,7 @@
 
 use super::{Call, Change, History, Image, State, Step, World};
 use crate::support::model::Object;
-use pfa_vanguard::domain::conflict::{Choice, Comparison, ConflictingFields, Resolution, resolve, three_way};
+use pfa_vanguard::domain::conflict::{Choice, Comparison, resolve, three_way};
 use pfa_vanguard::domain::delta::merge;
 use pfa_vanguard::domain::rules::{Rule, broken_rules};
 use pfa_vanguard::service::commit::CommitMode;
@@ -75,21 +75,26 @@ impl World {
         self.number += 1;
         for record in records {
             if let Some(index) = self.open_change(session, record)
-                && self.conflicting(&self.changes[index]).is_none()
+                && self.in_conflict(&self.changes[index]).is_empty()
             {
                 self.changes[index].state = State::Draft;
             }
         }
     }
 
-    /// What a change is in conflict about.
-    fn conflicting(&self, change: &Change) -> Option<ConflictingFields> {
+    /// The fields of a change that others made something else of, or that break a rule on what is published.
+    fn in_conflict(&self, change: &Change) -> Vec<Comparison> {
         let (published, draft) = (self.published(&change.record), &change.image.0);
-        let compared: Vec<Comparison> = three_way(draft, &published);
-        let broken: Vec<_> =
-            broken_rules(&merge(&published, [&draft.delta]), &draft.delta).into_iter().map(|rule| Rule::code(rule).to_owned()).collect();
-        let is_conflict = compared.iter().any(|comparison| comparison.conflict) || !broken.is_empty();
-        is_conflict.then(|| ConflictingFields::of(compared, &broken))
+        let broken = broken_rules(&merge(&published, [&draft.delta]), &draft.delta);
+        let ruled: BTreeSet<_> = broken.into_iter().flat_map(Rule::fields).map(|field| field.key()).collect();
+        three_way(draft, &published).into_iter().filter(|c| c.conflict || ruled.contains(c.field.as_str())).collect()
+    }
+
+    /// The fields that a decision on a change is about: those in conflict, or all when none is any more.
+    fn to_decide(&self, change: &Change) -> Vec<String> {
+        let in_conflict = self.in_conflict(change);
+        let all = || change.image.0.delta.keys().cloned().collect();
+        if in_conflict.is_empty() { all() } else { in_conflict.into_iter().map(|c| c.field).collect() }
     }
 
     /// Counts of changed, unchanged and refused records.
@@ -185,15 +190,20 @@ impl World {
         let (mut clean, mut refused) = (Vec::new(), Vec::new());
         for (index, change) in self.changes.iter().enumerate() {
             if change.session == session && matches!(change.state, State::Draft | State::Refused) {
-                match self.conflicting(change) {
-                    None => clean.push(index),
-                    Some(conflicting) => refused.push((index, conflicting)),
+                let in_conflict = self.in_conflict(change);
+                if in_conflict.is_empty() {
+                    clean.push(index);
+                } else {
+                    refused.push((index, in_conflict));
                 }
             }
         }
         let is_refused = mode == CommitMode::Atomic && !refused.is_empty();
         let merged = clean.iter().filter(|index| self.is_merge(&self.changes[**index])).count();
-        let mut conflicts: Vec<_> = refused.iter().map(|(index, fields)| json!([self.changes[*index].record, fields.fields])).collect();
+        let told = |c: &Comparison| json!({"field": c.field, "base": c.base, "ours": c.ours, "theirs": c.theirs});
+        let of =
+            |(index, fields): &(usize, Vec<Comparison>)| json!([self.changes[*index].record, fields.iter().map(told).collect::<Vec<_>>()]);
+        let mut conflicts: Vec<_> = refused.iter().map(of).collect();
         conflicts.sort_by_key(|conflict| conflict[0].to_string());
         let (published, merged) = if is_refused { (0, 0) } else { (clean.len(), merged) };
         let answer =
@@ -247,10 +257,9 @@ impl World {
         let index = self.changes.iter().position(is_wanted).ok_or("ConflictNotFound")?;
         let published = self.published(record);
         let (old, by) = (self.changes[index].image.clone(), self.sessions[&session].user);
-        // A conflict may have ended by itself; then nothing is left to choose, and the rest stands.
-        let fields = self.conflicting(&self.changes[index]).map(|conflicting| conflicting.keys()).unwrap_or_default();
         let choice = if is_mine { Choice::Mine } else { Choice::Theirs };
-        let new = resolve(&old.0, &published, &Resolution::All(choice).choices(&fields).unwrap());
+        let choices = self.to_decide(&self.changes[index]).into_iter().map(|field| (field, choice.clone())).collect();
+        let new = resolve(&old.0, &published, &choices);
         if !broken_rules(&merge(&published, [&new.delta]), &new.delta).is_empty() {
             return Err("InvalidEdit");
         }
@@ -261,8 +270,9 @@ impl World {
         if stage == Stage::Commit {
             self.push_step(session, vec![(record.to_owned(), Some(old), is_left.then(|| image.clone()))]);
         } else if is_left {
-            before = new.delta.keys().map(|field| (field.clone(), published[field].clone())).collect();
-            after = new.delta;
+            // What others have published already does not change for anybody.
+            let changed = three_way(&new, &published).into_iter().filter(|c| c.theirs != c.ours);
+            (before, after) = changed.map(|c| ((c.field.clone(), c.theirs), (c.field, c.ours))).unzip();
         }
         if is_left {
             let change = &mut self.changes[index];
