@@ -148,7 +148,7 @@ impl Attempt {
                 Ok(Outcome::Waits(error))
             }
             Setback::Away(error) => {
-                let pause = error.retry_after().unwrap_or(self.options.first_pause);
+                let pause = error.retry_after().unwrap_or(self.options.away_pause);
                 self.give_back(claim, &error.to_string(), pause).await?;
                 Ok(Outcome::Away(error))
             }

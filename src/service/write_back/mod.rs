@@ -34,6 +34,8 @@ pub struct WriteBackOptions {
     pub first_pause: Duration,
     /// No pause is longer.
     pub longest_pause: Duration,
+    /// The pause after PEMS as a whole could not be used, unless it says when to come again.
+    pub away_pause: Duration,
     /// Changes of one organization that are under way at once.
     pub at_once: usize,
     /// After so long an organization lets others have their turn.
@@ -47,6 +49,7 @@ impl Default for WriteBackOptions {
             most_attempts: 12,
             first_pause: Duration::from_secs(10),
             longest_pause: Duration::from_mins(15),
+            away_pause: Duration::from_secs(30),
             at_once: 4,
             turn: Duration::from_mins(1),
         }

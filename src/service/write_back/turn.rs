@@ -202,7 +202,7 @@ impl PfaMirrorService {
         options: &WriteBackOptions,
     ) -> Result<()> {
         let why = error.map_or_else(String::new, ToString::to_string);
-        let pause = error.and_then(PemsError::retry_after).unwrap_or(options.first_pause);
+        let pause = error.and_then(PemsError::retry_after).unwrap_or(options.away_pause);
         for claim in claims {
             self.release_change(organization, run, claim, &why, pause, false).await?;
         }

@@ -193,8 +193,12 @@ async fn a_killed_database_loses_no_change_either() {
     MIGRATOR.run(&pool).await.unwrap();
     let service = PfaMirrorService::new(pool.clone());
     let mut world = World::new(&service).await;
-    let options =
-        WriteBackOptions { lease: Duration::from_millis(500), first_pause: Duration::from_millis(50), ..WriteBackOptions::default() };
+    let options = WriteBackOptions {
+        lease: Duration::from_millis(500),
+        first_pause: Duration::from_millis(50),
+        away_pause: Duration::from_millis(50),
+        ..WriteBackOptions::default()
+    };
     // The service goes on through all of it.
     let stop = CancellationToken::new();
     let working = tokio::spawn({
