@@ -77,3 +77,56 @@ return coalesce(
     (select data from pfa_overlay where organization_id = organization and id = record and session_id = pfa_everybody()),
     (select data from pfa_mirror where organization_id = organization and id = record));
 comment on function pfa_published(text, uuid) is 'What everybody reads of one record.';
+
+drop function pfa_recheck_published(text, uuid[]);
+
+create function pfa_recheck_published(organization text, records uuid[], keeps_rules boolean default false) returns uuid[]
+language plpgsql as $$
+declare
+    -- What lies under the next delta of a record: its earlier deltas that stand.
+    standing    uuid[] := '{}';
+    conflicting uuid[] := '{}';
+    checked     record;
+begin
+    loop
+        with next as (
+            select distinct on (mirror_id) id, mirror_id, sync_state, delta, base
+              from pfa_modification
+             where organization_id = organization
+               and mirror_id = any (records)
+               and sync_state in ('committed', 'syncing')
+               and not id = any (standing || conflicting)
+             order by mirror_id, committed_at, id
+        ), lower as (
+            select mirror_id, pfa_merge(delta order by committed_at, id) as delta
+              from pfa_modification
+             where organization_id = organization
+               and id = any (standing)
+             group by mirror_id
+        ), compared as (
+            select next.id,
+                   -- One that is on its way to PEMS is compared there by the write-back itself.
+                   next.sync_state = 'committed'
+                   and (exists (select from pfa_three_way(next.delta, next.base, below.published) where is_conflict)
+                        or keeps_rules and pfa_broken_rules(below.published || next.delta, next.delta) <> '{}') as is_conflict
+              from next
+              join pfa_mirror m on m.organization_id = organization and m.id = next.mirror_id
+              left join lower on lower.mirror_id = next.mirror_id
+             cross join lateral (select m.data || coalesce(lower.delta, '{}') as published) below
+        )
+        select array_agg(id) filter (where not is_conflict) as clean, array_agg(id) filter (where is_conflict) as conflicts
+          into checked
+          from compared;
+        exit when checked.clean is null and checked.conflicts is null;
+        standing    := standing || checked.clean;
+        conflicting := conflicting || checked.conflicts;
+    end loop;
+
+    update pfa_modification
+       set sync_state = 'conflict', conflict_stage = 'writeBack', conflicted_at = clock_timestamp(), next_attempt_at = null
+     where organization_id = organization
+       and id = any (conflicting);
+    return conflicting;
+end $$;
+comment on function pfa_recheck_published(text, uuid[], boolean) is
+    'After what lies under the committed deltas of these records changed: those whose fields PEMS changed to something else become conflicts of the write-back, on demand also those that break a rule now. Returns them.';

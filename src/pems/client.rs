@@ -148,7 +148,11 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 fn sending_error(error: &reqwest::Error, timeout: Duration) -> PemsError {
-    if error.is_timeout() { PemsError::TimedOut(timeout) } else { PemsError::Unreachable(cause_of(error)) }
+    match error {
+        _ if error.is_timeout() => PemsError::TimedOut(timeout),
+        _ if error.is_connect() => PemsError::Unreachable(cause_of(error)),
+        _ => PemsError::Cut(cause_of(error)),
+    }
 }
 
 /// The innermost cause: the outer ones repeat the address.
@@ -178,8 +182,12 @@ async fn read_body(mut response: Response, timeout: Duration) -> Result<Vec<u8>,
 
 /// The error of an envelope counts whatever the status is.
 fn open_envelope<T: DeserializeOwned>(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Result<T, PemsError> {
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+    if status == StatusCode::UNAUTHORIZED {
         return Err(PemsError::Unauthorized);
+    }
+    if status == StatusCode::FORBIDDEN {
+        // The credentials are known; what was asked is not theirs to do.
+        return Err(PemsError::Refused { message: "authorization failed (status 403)".into(), is_final: true });
     }
     if status == StatusCode::TOO_MANY_REQUESTS {
         return Err(PemsError::TooManyRequests { retry_after });

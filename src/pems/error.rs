@@ -8,9 +8,12 @@ const FINAL_MESSAGES: [&str; 3] = ["record not found", "authorization failed", "
 /// Why PEMS did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PemsError {
-    /// No connection, or one that was cut.
+    /// No connection: nothing was asked.
     #[error("PEMS cannot be reached: {0}")]
     Unreachable(String),
+    /// The connection was cut before the answer was whole; what was asked may have been done.
+    #[error("the connection to PEMS was cut: {0}")]
+    Cut(String),
     /// No answer in time.
     #[error("PEMS did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
@@ -75,7 +78,7 @@ impl PemsError {
     /// Whether it speaks against PEMS as a whole, not against one request.
     #[must_use]
     pub fn is_trouble(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::TimedOut(_) | Self::Failed { .. } | Self::Malformed(_))
+        matches!(self, Self::Unreachable(_) | Self::Cut(_) | Self::TimedOut(_) | Self::Failed { .. } | Self::Malformed(_))
     }
 
     /// When PEMS wants to be asked again.

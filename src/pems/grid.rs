@@ -115,8 +115,11 @@ impl PemsClient {
         let filter = GridFilter::Ids(vec![pfa_id.to_owned()]);
         let request = self.grid_request(RequestType::Data, &filter, 1)?;
         let grid = self.ask_once(organization, &request).await?;
-        match grid.data.unwrap_or_default().rows.into_iter().next() {
-            Some(row) => head.record(row).map(Some),
+        let rows = grid.data.unwrap_or_default().rows;
+        let records = rows.into_iter().map(|row| head.record(row)).collect::<Result<Vec<_>, _>>()?;
+        let is_it = |record: &PemsRecord| record.data.get(Field::PfaId.key()).and_then(Value::as_str).map(str::trim) == Some(pfa_id);
+        match records.into_iter().find(is_it) {
+            Some(record) => Ok(Some(record)),
             // That a record is gone is believed when it is said twice.
             None if self.count_records(organization, &filter).await? == 0 => Ok(None),
             None => Err(PemsError::Malformed("a page without a record that is there".into())),

@@ -24,9 +24,14 @@ pub mod write_back;
 
 use crate::db::pool::summaries_beside;
 use sqlx::PgPool;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
+
+/// So many transactions of the write-back are open at once.
+const WRITERS: usize = 2;
 
 /// The service: cheap to clone, safe to share.
 #[derive(Debug, Clone)]
@@ -34,6 +39,9 @@ pub struct PfaMirrorService {
     pool: PgPool,
     /// For the published KPIs and timelines.
     summaries: PgPool,
+    /// Places for transactions of the write-back: while they wait for an organization's lock, which a load
+    /// can hold for long, most connections are left to readers.
+    writers: Arc<Semaphore>,
     /// Work that a request has started and nobody waits for.
     background: TaskTracker,
     /// Tells long background work to end.
@@ -46,7 +54,8 @@ impl PfaMirrorService {
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         let summaries = summaries_beside(&pool);
-        Self { pool, summaries, background: TaskTracker::new(), stopping: CancellationToken::new() }
+        let writers = Arc::new(Semaphore::new(WRITERS));
+        Self { pool, summaries, writers, background: TaskTracker::new(), stopping: CancellationToken::new() }
     }
 
     /// Whether the service is being closed.

@@ -98,11 +98,14 @@ pub(super) async fn rebuild_overlay(
 pub(super) struct Seen {
     records: Vec<Uuid>,
     before: Vec<Value>,
+    /// The first number of the transaction: what was told since is not told again.
+    first: i64,
 }
 
 impl Seen {
-    /// Looks at what is published now.
-    pub async fn look(connection: &mut PgConnection, organization: &str, records: &[Uuid]) -> Result<Self> {
+    /// Looks at what is published now, and notes what it amounts to.
+    pub async fn look(connection: &mut PgConnection, organization: &str, publication: Publication, records: &[Uuid]) -> Result<Self> {
+        note_amounts(connection, organization, publication, Sign::Before, records).await?;
         let rows = sqlx::query!(
             r#"select record as "record!", pfa_published($1, record) as "data!" from unnest($2::uuid[]) record"#,
             organization,
@@ -111,10 +114,33 @@ impl Seen {
         .fetch_all(connection)
         .await?;
         let (records, before) = rows.into_iter().map(|row| (row.record, row.data)).unzip();
-        Ok(Self { records, before })
+        Ok(Self { records, before, first: publication.number })
     }
 
-    /// Writes a history row for each record that everybody sees otherwise now: by whom, from where, why.
+    /// Notes what it amounts to after the publication; where everybody reads the same as before, nothing stays noted.
+    pub async fn note_after(&self, connection: &mut PgConnection, organization: &str, publication: Publication) -> Result<()> {
+        let forgotten = sqlx::query!(
+            "delete from pfa_summary_change
+              where organization_id = $1
+                and change_number = $2
+                and not exists (
+                        select from unnest($3::uuid[], $4::jsonb[]) n (record, before) where pfa_published($1, record) is distinct from before)",
+            organization,
+            self.first,
+            &self.records,
+            &self.before,
+        )
+        .execute(&mut *connection)
+        .await?;
+        // Nothing was noted before only where there is nothing to note.
+        if forgotten.rows_affected() == 0 {
+            note_amounts(connection, organization, publication, Sign::After, &self.records).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a history row for each record that everybody reads otherwise now, with the fields that
+    /// nothing in this transaction has told: by whom, from where, why.
     pub async fn tell(
         &self,
         connection: &mut PgConnection,
@@ -127,15 +153,21 @@ impl Seen {
         sqlx::query!(
             "insert into pfa_mirror_history
                     (organization_id, mirror_id, version, change_number, changed_at, changed_by, source, source_id, reason, before, after)
-             select $1, m.id, m.version, $2, $3, $4, $5, $6, $7, pfa_pick(seen.before, k.keys), pfa_pick(seen.now, k.keys)
+             select $1, m.id, m.version, $2, $3, $4, $5, $6, $7, pfa_pick(seen.before, untold.keys), pfa_pick(seen.now, untold.keys)
                from (select record, before, pfa_published($1, record) as now from unnest($8::uuid[], $9::jsonb[]) n (record, before)) seen
                join pfa_mirror m on m.organization_id = $1 and m.id = seen.record
-              cross join lateral (select pfa_changed_keys(seen.before, seen.now) as keys) k
-              where k.keys <> '{}'
-                -- What the mirror itself became is told already.
-                and not exists (
-                        select from pfa_mirror_history h
-                         where h.organization_id = $1 and h.mirror_id = m.id and h.change_number = $2 and h.before ?& k.keys)",
+              cross join lateral (
+                       select array_agg(key) as keys
+                         from unnest(pfa_changed_keys(seen.before, seen.now)) key
+                        where not exists (
+                                select from pfa_mirror_history h
+                                 where h.organization_id = $1
+                                   and h.mirror_id = m.id
+                                   and h.change_number >= $10
+                                   and not h.is_arrival
+                                   and h.before->key is not distinct from seen.before->key
+                                   and h.after->key is not distinct from seen.now->key)) untold
+              where untold.keys is not null",
             organization,
             publication.number,
             publication.at,
@@ -145,6 +177,7 @@ impl Seen {
             reason,
             &self.records,
             &self.before,
+            self.first,
         )
         .execute(connection)
         .await?;

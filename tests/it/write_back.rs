@@ -165,15 +165,17 @@ async fn a_change_that_pems_takes_and_does_not_keep_is_not_said_to_have_arrived(
     let circuit = Circuit::of(1).await;
     let ana = circuit.app.planner("ana");
     ana.publish("1", json!({"model": "A"})).await;
-    // Request 3 reads what request 2 wrote.
-    circuit.pems.pems.before_requests(|request, records| {
-        if request.number == 3 {
+    let mut has_written = false;
+    circuit.pems.pems.before_requests(move |request, records| {
+        if has_written {
             records.edit(ORG, "1", json!({"model": null}).as_object().unwrap());
         }
+        has_written = request.is_write;
     });
     circuit.write().await.unwrap();
-    let (state, _, error) = circuit.states().await.remove(0);
-    assert_eq!((state.as_str(), error.as_deref()), ("failed", Some("PEMS took the change and did not keep model")));
+    let (state, attempts, error) = circuit.states().await.remove(0);
+    assert_eq!((state.as_str(), attempts), ("failed", 3));
+    assert_eq!(error.as_deref(), Some("PEMS took the change and did not keep model (after 3 attempts)"));
     assert_eq!(ana.row("1").await["model"], Value::Null);
     circuit.assert_sound().await;
 }
@@ -191,4 +193,32 @@ async fn a_change_that_arrives_while_somebody_edits_is_no_merge() {
     circuit.read().await.unwrap();
     let committed = sandbox.commit("").await.json();
     assert_eq!((&committed["committed"], &committed["merged"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn a_change_that_is_withdrawn_with_another_one_is_told() {
+    let circuit = Circuit::of(1).await;
+    let (ana, ben) = (circuit.app.planner("ana"), circuit.app.planner("ben"));
+    ana.publish("1", json!({"monthlyRate": 6088})).await;
+    ben.publish("1", json!({"monthlyRate": 9132, "model": "B"})).await;
+    circuit.edit("1", &json!({"model": "PEMS"}));
+    circuit.write().await.unwrap();
+    assert_eq!((ana.row("1").await["monthlyRate"].clone(), ana.row("1").await["model"].clone()), (json!(6088), json!("PEMS")));
+    let told: Vec<_> = ana.history("1").await.iter().map(|entry| entry["fields"].clone()).collect();
+    let withdrawn = json!([{"field": "model", "from": "B", "to": "PEMS"}, {"field": "monthlyRate", "from": 9132, "to": 6088}]);
+    assert!(told.contains(&withdrawn), "{told:?}");
+    circuit.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_value_that_nobody_can_read_is_repaired_by_a_change() {
+    let circuit = Circuit::of(1).await;
+    circuit.edit("1", &json!({"forecastEnd": "soon"}));
+    circuit.read().await.unwrap();
+    let ana = circuit.app.planner("ana");
+    assert_eq!(ana.row("1").await["forecastEnd"], Value::Null);
+    ana.publish("1", json!({"forecastEnd": "2025-02-01"})).await;
+    circuit.write().await.unwrap();
+    assert_eq!((circuit.state().await.as_str(), circuit.in_pems("1", Field::ForecastEnd)), ("synced", "2025-02-01T00:00:00.000Z".into()));
+    circuit.assert_sound().await;
 }

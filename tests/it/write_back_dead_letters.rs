@@ -3,15 +3,23 @@
 use crate::support::circuit::Circuit;
 use crate::support::planner::{ORG, assert_problem, data};
 use pfa_vanguard::domain::field::Field;
+use pfa_vanguard::fake_pems::Fault;
+use pfa_vanguard::service::write_back::WriteScope;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// A change of ana's on each of these records, which PEMS does not have.
 async fn given_up(ids: &[&str]) -> Circuit {
-    let circuit = Circuit::of(3).await;
+    given_up_with(ids, json!({"model": "ours", "monthlyRate": 6088})).await
+}
+
+async fn given_up_with(ids: &[&str], change: Value) -> Circuit {
+    let mut circuit = Circuit::of(3).await;
+    // One after the other, so that they are given up in this order.
+    circuit.options.at_once = 1;
     let ana = circuit.app.planner("ana");
     for id in ids {
-        ana.publish(id, json!({"model": "ours", "monthlyRate": 6088})).await;
+        ana.publish(id, change.clone()).await;
     }
     let taken = circuit.pems.pems.with_records(|records| {
         let taken: Vec<_> = ids.iter().map(|id| ((*id).to_owned(), records.get(ORG, id).unwrap().texts.clone())).collect();
@@ -197,4 +205,31 @@ async fn a_write_back_by_hand_is_a_run_and_does_not_wait() {
         assert_eq!(circuit.writes(), written, "{body}");
     }
     assert_problem(&ana.post("sync/runs", json!({"type": "verify", "direction": "write"})).await, 400, "invalid_parameter");
+}
+
+#[tokio::test]
+async fn a_write_back_by_hand_tries_each_change_once() {
+    let mut circuit = Circuit::of(2).await;
+    circuit.options.first_pause = Duration::from_hours(1);
+    let ana = circuit.app.planner("ana");
+    ana.publish("1", json!({"model": "ours"})).await;
+    ana.publish("2", json!({"model": "ours"})).await;
+    for request in 1..100 {
+        circuit.pems.pems.fail_request(request, Fault::ErrorEnvelope);
+    }
+    let outcome = circuit.write_scope(WriteScope::Everything).await.unwrap().expect("a turn");
+    assert_eq!(outcome.errored, 2);
+    assert!(circuit.states().await.iter().all(|(state, attempts, _)| (state.as_str(), *attempts) == ("committed", 1)));
+}
+
+#[tokio::test]
+async fn a_retry_that_would_break_a_rule_is_a_conflict() {
+    let circuit = given_up_with(&["1"], json!({"forecastStart": "2025-01-10"})).await;
+    let (ana, ben) = (circuit.app.planner("ana"), circuit.app.planner("ben"));
+    ben.publish("1", json!({"forecastEnd": "2025-01-05"})).await;
+    let answer = ana.post("sync/dead-letters/retry", json!({"select": {"all": true}})).await.json();
+    assert_eq!(answer, json!({"committed": 0, "conflicts": 1}));
+    assert_eq!(ana.row("1").await["forecastStart"], "2025-01-01");
+    assert_eq!(ana.conflicts().await[0]["rules"].as_array().unwrap().len(), 1);
+    circuit.assert_sound().await;
 }

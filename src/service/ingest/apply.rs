@@ -128,13 +128,14 @@ impl Load {
             Vanished::Stay => 0,
             Vanished::Discontinue { most_percent } => stage_vanished(connection, batch, most_percent).await?,
         };
-        let changed: Vec<Uuid> =
-            sqlx::query_scalar(FIND_CHANGED).bind(organization).bind(batch.origin.since()).fetch_one(&mut *connection).await?;
+        let (changed, left): (Vec<Uuid>, Vec<Option<String>>) =
+            sqlx::query_as(FIND_CHANGED).bind(organization).bind(batch.origin.since()).fetch_one(&mut *connection).await?;
         let mut publication = None;
         if !changed.is_empty() {
             publication = Some(update_changed(connection, batch, &changed).await?);
         }
         let inserted = insert_new(connection, batch, publication).await?;
+        self.left_stamps.extend(left);
         let updated = changed.len() as u64 - discontinued;
         Ok(Applied { inserted, updated, unchanged: staged - inserted - updated, discontinued })
     }
@@ -221,12 +222,14 @@ async fn insert_new(connection: &mut PgConnection, batch: &Batch, publication: O
     Ok(records.len() as u64)
 }
 
-/// Records that are not discontinued: those that were not staged, and all.
+/// Records that are not discontinued: those that were not staged, and all. Only what is missing is
+/// asked whether it is in flight: of every record that would take seconds.
 const COUNT_VANISHED: &str = "
-    select count(*) filter (where s.pfa_id is null), count(*)
+    select count(*) filter (where case when s.pfa_id is null then $2::timestamptz is null or not pfa_in_flight($1, m.id, $2) else false end),
+           count(*)
       from pfa_mirror m
       left join (select data->>'pfaId' as pfa_id from pfa_staging) s on s.pfa_id = m.pfa_id
-     where m.organization_id = $1 and not m.is_discontinued and ($2::timestamptz is null or not pfa_in_flight($1, m.id, $2))";
+     where m.organization_id = $1 and not m.is_discontinued";
 
 const FIND_VANISHED: &str = "
     select m.pfa_id
@@ -237,21 +240,25 @@ const FIND_VANISHED: &str = "
 
 const STAGE_VANISHED: &str = r#"
     insert into pfa_staging (data, stamp)
-    select m.data || '{"isDiscontinued": true}', m.pems_version
-      from pfa_mirror m
-      left join (select data->>'pfaId' as pfa_id from pfa_staging) s on s.pfa_id = m.pfa_id
-     where m.organization_id = $1 and not m.is_discontinued and s.pfa_id is null
-       and ($2::timestamptz is null or not pfa_in_flight($1, m.id, $2))"#;
+    select data || '{"isDiscontinued": true}', pems_version
+      from (select m.id, m.data, m.pems_version
+              from pfa_mirror m
+              left join (select data->>'pfaId' as pfa_id from pfa_staging) s on s.pfa_id = m.pfa_id
+             where m.organization_id = $1 and not m.is_discontinued and s.pfa_id is null
+            offset 0) missing
+     where $2::timestamptz is null or not pfa_in_flight($1, id, $2)"#;
 
 /// Records whose data is another one; `<>` on JSONB compares by meaning, so 1.0 and 1 are the same.
 /// What is on its way to PEMS, or arrived there while this was being read, is left to the write-back,
 /// which reads the record itself: what was read before could take the change back.
 const FIND_CHANGED: &str = "
-    select coalesce(array_agg(m.id), '{}')
-      from pfa_staging s
-      join pfa_mirror m on m.organization_id = $1 and m.pfa_id = s.data->>'pfaId'
-     where m.data <> s.data
-       and ($2::timestamptz is null or not pfa_in_flight($1, m.id, $2))";
+    select coalesce(array_agg(id) filter (where not is_in_flight), '{}'), coalesce(array_agg(stamp) filter (where is_in_flight), '{}')
+      from (select id, stamp, $2::timestamptz is not null and pfa_in_flight($1, id, $2) as is_in_flight
+              from (select m.id, s.stamp
+                      from pfa_staging s
+                      join pfa_mirror m on m.organization_id = $1 and m.pfa_id = s.data->>'pfaId'
+                     where m.data <> s.data
+                    offset 0) different) checked";
 
 const UPDATE_CHANGED: &str = "
     with changed as (

@@ -28,6 +28,8 @@ pub struct Load {
     set_aside: Vec<SetAsideIndex>,
     staged: u64,
     is_applying: bool,
+    /// Stamps of records that were left to the write-back although they came with other data.
+    left_stamps: Vec<Option<String>>,
 }
 
 /// A record to stage.
@@ -67,7 +69,7 @@ impl PfaMirrorService {
         }
         sqlx::query("create temporary table pfa_staging (data jsonb not null, stamp text)").execute(&mut connection).await?;
         let organizations = organizations.iter().map(|code| (*code).to_owned()).collect();
-        Ok(Load { connection, organizations, set_aside: Vec::new(), staged: 0, is_applying: false })
+        Ok(Load { connection, organizations, set_aside: Vec::new(), staged: 0, is_applying: false, left_stamps: Vec::new() })
     }
 
     /// Brings planner statistics and the visibility map up to date after a large load.
@@ -127,6 +129,12 @@ impl Load {
             self.set_aside = first_load::set_indexes_aside(&mut self.connection, &self.organizations).await?;
         }
         Ok(())
+    }
+
+    /// When PEMS changed the records, as PEMS writes it, that the applies left to the write-back although
+    /// they came with other data: the next reading has to bring them again.
+    pub(super) fn left_stamps(&self) -> &[Option<String>] {
+        &self.left_stamps
     }
 
     /// The connection, for what must be in the transaction of the applies.

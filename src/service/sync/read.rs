@@ -176,10 +176,13 @@ impl PfaMirrorService {
             origin: Origin::Sync { since: run.started_at },
             vanished,
         };
-        let mut outcome = RunOutcome { read_up_to: brought.newest.map(|(_, stamp)| stamp), ..brought.outcome };
+        let mut outcome = brought.outcome;
         let applied = run.load.apply(&batch).await;
         match applied {
-            Ok(applied) => outcome.applied = applied,
+            Ok(applied) => {
+                outcome.applied = applied;
+                outcome.read_up_to = read_up_to(brought.newest, run.load.left_stamps());
+            }
             Err(error) => {
                 run.load.abandon().await;
                 return Err(error);
@@ -328,6 +331,14 @@ impl Brought {
     }
 }
 
+/// Where the next incremental run begins: at the newest stamp, but not after any record that was left
+/// to the write-back; nowhere new when one of them has no stamp.
+fn read_up_to(newest: Option<(DateTime<Utc>, String)>, left: &[Option<String>]) -> Option<String> {
+    let left = left.iter().map(|stamp| stamp.as_ref().and_then(|stamp| Some((read_stamp(stamp)?, stamp.clone()))));
+    let all = left.chain([newest]).collect::<Option<Vec<_>>>()?;
+    all.into_iter().min().map(|(_, stamp)| stamp)
+}
+
 /// A moment as PEMS writes it, with or without a zone; without one it is taken as UTC.
 fn read_stamp(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
@@ -345,6 +356,16 @@ fn write_stamp(moment: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_run_begins_before_what_was_left() {
+        let stamp = |minute: u32| format!("2026-01-01T00:{minute:02}:00Z");
+        let newest = || read_stamp(&stamp(30)).map(|moment| (moment, stamp(30)));
+        assert_eq!(read_up_to(newest(), &[]), Some(stamp(30)));
+        assert_eq!(read_up_to(newest(), &[Some(stamp(20)), Some(stamp(40))]), Some(stamp(20)));
+        assert_eq!(read_up_to(newest(), &[Some(stamp(20)), None]), None);
+        assert_eq!(read_up_to(None, &[]), None);
+    }
 
     #[test]
     fn stamps_are_read_in_the_forms_of_pems() {

@@ -7,9 +7,8 @@ use crate::domain::record::canonicalise;
 use crate::error::Result;
 use crate::pems::{Head, PemsClient, PemsError};
 use crate::service::PfaMirrorService;
-use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -22,6 +21,8 @@ pub(super) struct Attempt {
     pub options: WriteBackOptions,
     pub organization: String,
     pub run: Uuid,
+    /// Ends attempts where nothing is under way.
+    pub halt: CancellationToken,
 }
 
 /// What came of an attempt.
@@ -47,7 +48,11 @@ pub(super) enum Outcome {
 enum Setback {
     Final(String),
     Passing(String),
+    /// PEMS may still do what it was asked.
+    Uncertain(String),
     Away(PemsError),
+    /// Others were told that PEMS is away, or the service stops.
+    Halted,
 }
 
 impl From<PemsError> for Setback {
@@ -63,26 +68,16 @@ impl From<PemsError> for Setback {
 }
 
 impl Attempt {
-    /// Brings a change to PEMS, and the claim to its end whatever comes of it.
+    /// Brings a change to PEMS, and the claim to its end whatever comes of it; none when it was halted
+    /// before anything came of it.
     ///
     /// # Errors
     /// When the database fails; the claim's lease runs out.
-    pub async fn bring(&self, claim: &Claim) -> Result<Outcome> {
-        match self.try_to_bring(claim).await? {
-            Ok(outcome) => Ok(outcome),
-            Err(setback) => self.take_setback(claim, setback).await,
-        }
-    }
-
-    /// The same, unless it is halted on the way; then the change is given back.
-    ///
-    /// # Errors
-    /// As [`Attempt::bring`].
-    pub async fn bring_unless_halted(self, claim: Claim, halt: CancellationToken) -> Result<(Claim, Option<Outcome>)> {
-        let outcome = halt.run_until_cancelled(self.bring(&claim)).await.transpose()?;
-        if outcome.is_none() {
-            self.give_back(&claim, "the attempt was stopped", Duration::ZERO).await?;
-        }
+    pub async fn bring(self, claim: Claim) -> Result<(Claim, Option<Outcome>)> {
+        let outcome = match self.try_to_bring(&claim).await? {
+            Ok(outcome) => Some(outcome),
+            Err(setback) => self.take_setback(&claim, setback).await?,
+        };
         Ok((claim, outcome))
     }
 
@@ -90,69 +85,80 @@ impl Attempt {
         if let Err(error) = self.pems.check_fields(&claim.delta) {
             return Ok(Err(error.into()));
         }
-        let before = match self.read(claim).await {
-            Ok(current) => current,
-            Err(setback) => return Ok(Err(setback)),
+        let (before, fields) = loop {
+            let current = match self.read(claim).await {
+                Ok(current) => current,
+                Err(setback) => return Ok(Err(setback)),
+            };
+            match self.service.compare_change(&self.organization, self.run, claim, &current, self.options.lease).await? {
+                // The comparison waits while a load or a commit holds the organization; then PEMS is asked again.
+                Compared::Write(_) if current.answered_at.elapsed() > self.options.oldest_reading => {}
+                Compared::Write(fields) => break (current, fields),
+                Compared::Arrived => return Ok(Ok(Outcome::Found)),
+                Compared::Conflict(problem) => return Ok(Ok(Outcome::Conflict(problem))),
+                Compared::Lost => return Ok(Ok(Outcome::Lost)),
+            }
         };
-        let compared = self.service.compare_change(&self.organization, self.run, claim, &before, self.options.lease).await?;
-        let fields = match compared {
-            Compared::Write(fields) => fields,
-            Compared::Arrived => return Ok(Ok(Outcome::Found)),
-            Compared::Conflict(problem) => return Ok(Ok(Outcome::Conflict(problem))),
-            Compared::Lost => return Ok(Ok(Outcome::Lost)),
-        };
-        if let Err(error) = self.pems.update_record(&self.organization, &claim.pfa_id, &fields).await {
-            return Ok(Err(error.into()));
+        // What is asked now is waited for: given up, PEMS could still do it, over a later change.
+        match self.pems.update_record(&self.organization, &claim.pfa_id, &fields).await {
+            Ok(()) => {}
+            Err(error @ (PemsError::TimedOut(_) | PemsError::Cut(_))) => return Ok(Err(Setback::Uncertain(error.to_string()))),
+            Err(error) => return Ok(Err(error.into())),
         }
         let now = match self.read(claim).await {
             Ok(current) => current,
             Err(setback) => return Ok(Err(setback)),
         };
-        Ok(Ok(match self.service.settle_change(&self.organization, self.run, claim, &fields, &before, &now).await? {
-            Settled::Arrived => Outcome::Written,
-            Settled::NotKept(error) => Outcome::Failed(error),
-            Settled::Lost => Outcome::Lost,
-        }))
+        Ok(match self.service.settle_change(&self.organization, self.run, claim, &fields, &before, &now).await? {
+            Settled::Arrived => Ok(Outcome::Written),
+            Settled::NotKept(error) => Err(Setback::Passing(error)),
+            Settled::Lost => Ok(Outcome::Lost),
+        })
     }
 
     /// The record as PEMS has it at this moment.
     async fn read(&self, claim: &Claim) -> Result<Current, Setback> {
-        let read = self.pems.read_record(&self.organization, &self.head, &claim.pfa_id).await?;
+        let reading = self.pems.read_record(&self.organization, &self.head, &claim.pfa_id);
+        let read = self.halt.run_until_cancelled(reading).await.ok_or(Setback::Halted)??;
         let record = read.ok_or_else(|| Setback::Final("PEMS does not have this record (any more)".into()))?;
         if record.organization.as_ref().is_some_and(|owner| *owner != self.organization) {
             return Err(Setback::Final("in PEMS this record belongs to another organization".into()));
         }
-        let is_asked_for = record.data.get("pfaId").and_then(Value::as_str) == Some(&claim.pfa_id);
         let (canonical, findings) =
             canonicalise(record.data).map_err(|error| Setback::Passing(format!("PEMS has an unreadable record: {error}")))?;
-        if let Some(finding) = findings.iter().find(|finding| claim.delta.contains_key(&finding.field)) {
-            // Null stands for what cannot be read; to compare with that would be a guess.
+        // Null stands for what cannot be read. Where it did so before, the change repairs it; else to compare with it would be a guess.
+        let was_readable = |field: &str| claim.base.get(field).is_some_and(|base| !base.is_null());
+        if let Some(finding) = findings.iter().find(|finding| was_readable(&finding.field)) {
             return Err(Setback::Passing(format!("PEMS has an unreadable value in {}: {}", finding.field, finding.problem)));
         }
         let unreadable = findings.into_iter().map(|finding| finding.field).collect();
-        if !is_asked_for && canonical.pfa_id != claim.pfa_id {
-            return Err(Setback::Passing(format!("PEMS answered with record {:?} instead", canonical.pfa_id)));
-        }
-        Ok(Current { record: canonical, unreadable, stamp: record.stamp })
+        Ok(Current { record: canonical, unreadable, stamp: record.stamp, answered_at: Instant::now() })
     }
 
-    async fn take_setback(&self, claim: &Claim, setback: Setback) -> Result<Outcome> {
+    async fn take_setback(&self, claim: &Claim, setback: Setback) -> Result<Option<Outcome>> {
+        let pause = self.options.pause_after(claim.attempts);
         match setback {
-            Setback::Final(error) => self.give_up(claim, error).await,
-            Setback::Passing(error) if claim.attempts >= self.options.most_attempts => {
-                self.give_up(claim, format!("{error} (after {} attempts)", claim.attempts)).await
-            }
-            Setback::Passing(error) => {
-                let pause = self.options.pause_after(claim.attempts);
-                self.service.release_change(&self.organization, self.run, claim, &error, pause, true).await?;
-                Ok(Outcome::Waits(error))
-            }
+            Setback::Final(error) => self.give_up(claim, error).await.map(Some),
+            Setback::Passing(error) => self.wait_or_give_up(claim, error, pause).await.map(Some),
+            Setback::Uncertain(error) => self.wait_or_give_up(claim, error, pause.max(self.options.late_pause)).await.map(Some),
             Setback::Away(error) => {
                 let pause = error.retry_after().unwrap_or(self.options.away_pause);
                 self.give_back(claim, &error.to_string(), pause).await?;
-                Ok(Outcome::Away(error))
+                Ok(Some(Outcome::Away(error)))
+            }
+            Setback::Halted => {
+                self.give_back(claim, "the attempt was stopped", Duration::ZERO).await?;
+                Ok(None)
             }
         }
+    }
+
+    async fn wait_or_give_up(&self, claim: &Claim, error: String, pause: Duration) -> Result<Outcome> {
+        if claim.attempts >= self.options.most_attempts {
+            return self.give_up(claim, format!("{error} (after {} attempts)", claim.attempts)).await;
+        }
+        self.service.release_change(&self.organization, self.run, claim, &error, pause, true).await?;
+        Ok(Outcome::Waits(error))
     }
 
     async fn give_up(&self, claim: &Claim, error: String) -> Result<Outcome> {
@@ -161,7 +167,7 @@ impl Attempt {
     }
 
     /// Gives a change back that was not at fault.
-    pub async fn give_back(&self, claim: &Claim, why: &str, pause: Duration) -> Result<()> {
+    async fn give_back(&self, claim: &Claim, why: &str, pause: Duration) -> Result<()> {
         self.service.release_change(&self.organization, self.run, claim, why, pause, false).await
     }
 }

@@ -3,7 +3,7 @@
 use crate::domain::conflict::Comparison;
 use crate::error::Result;
 use crate::service::PfaMirrorService;
-use crate::service::publication::{Access, Seen, Sign, lock_organization, next_publication, note_amounts, rebuild_overlay};
+use crate::service::publication::{Access, Seen, lock_organization, next_publication, rebuild_overlay};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
@@ -141,8 +141,7 @@ impl PfaMirrorService {
         records.sort_unstable();
         records.dedup();
         let publication = next_publication(&mut transaction, organization).await?;
-        note_amounts(&mut transaction, organization, publication, Sign::Before, &records).await?;
-        let seen = Seen::look(&mut transaction, organization, &records).await?;
+        let seen = Seen::look(&mut transaction, organization, publication, &records).await?;
         sqlx::query!(
             "update pfa_modification d
                 set sync_state = 'committed', attempts = 0, next_attempt_at = null, failed_at = null, last_error = null,
@@ -159,7 +158,7 @@ impl PfaMirrorService {
         .execute(&mut *transaction)
         .await?;
         let conflicts = sqlx::query_scalar!(
-            r#"select (select count(*) from unnest(pfa_recheck_published($1, $2)) found where found = any ($3)) as "count!""#,
+            r#"select (select count(*) from unnest(pfa_recheck_published($1, $2, true)) found where found = any ($3)) as "count!""#,
             organization,
             &records,
             &ids,
@@ -167,7 +166,7 @@ impl PfaMirrorService {
         .fetch_one(&mut *transaction)
         .await?;
         rebuild_overlay(&mut transaction, organization, &records, None).await?;
-        note_amounts(&mut transaction, organization, publication, Sign::After, &records).await?;
+        seen.note_after(&mut transaction, organization, publication).await?;
         seen.tell(&mut transaction, organization, publication, user, ("session", None), reason).await?;
         transaction.commit().await?;
         let conflicts = u64::try_from(conflicts).unwrap_or(0);

@@ -6,8 +6,9 @@
 //! the way leaves a claim whose lease runs out, and whoever takes it next reads PEMS first: what was
 //! written already is found there.
 //!
-//! PEMS has no conditional writing. Between the comparison and the writing lie some milliseconds in
-//! which somebody's change of the same field in PEMS is not seen; nothing outside PEMS can close them.
+//! PEMS has no conditional writing. Between reading and writing lies a moment, with the turn in the
+//! rate limit usually below half a second, in which somebody's change of the same field in PEMS is not
+//! seen; nothing outside PEMS can close it.
 
 mod attempt;
 mod claim;
@@ -36,6 +37,10 @@ pub struct WriteBackOptions {
     pub longest_pause: Duration,
     /// The pause after PEMS as a whole could not be used, unless it says when to come again.
     pub away_pause: Duration,
+    /// The pause after a writing whose answer did not come: it may still be done so long.
+    pub late_pause: Duration,
+    /// A record that was read longer ago is read again before it is written.
+    pub oldest_reading: Duration,
     /// Changes of one organization that are under way at once.
     pub at_once: usize,
     /// After so long an organization lets others have their turn.
@@ -50,6 +55,8 @@ impl Default for WriteBackOptions {
             first_pause: Duration::from_secs(10),
             longest_pause: Duration::from_mins(15),
             away_pause: Duration::from_secs(30),
+            late_pause: Duration::from_secs(30),
+            oldest_reading: Duration::from_secs(1),
             at_once: 4,
             turn: Duration::from_mins(1),
         }

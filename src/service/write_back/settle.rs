@@ -8,15 +8,19 @@ use crate::domain::record::Record;
 use crate::domain::rules::broken_rules;
 use crate::error::Result;
 use crate::service::PfaMirrorService;
-use crate::service::publication::{Access, Publication, Seen, Sign, lock_organization, next_publication, note_amounts, rebuild_overlay};
+use crate::service::publication::{Access, Publication, Seen, lock_organization, next_publication, rebuild_overlay};
 use serde_json::{Map, Value};
 use sqlx::types::Json;
-use sqlx::{PgPool, Postgres, Transaction};
-use std::time::Duration;
+use sqlx::{Postgres, Transaction};
+use std::time::{Duration, Instant};
+use tokio::sync::SemaphorePermit;
 use uuid::Uuid;
 
 /// What PEMS writes its changes as, in the history.
 const PEMS: &str = "PEMS";
+
+/// Why a change is withdrawn that nothing else is said of.
+const IN_CONFLICT: &str = "in conflict with PEMS";
 
 /// A record as PEMS has it now.
 #[derive(Debug, Clone)]
@@ -25,6 +29,8 @@ pub(super) struct Current {
     /// Fields whose values cannot be read.
     pub unreadable: Vec<String>,
     pub stamp: Option<String>,
+    /// When its answer came.
+    pub answered_at: Instant,
 }
 
 /// What a comparison with PEMS says.
@@ -45,7 +51,7 @@ pub(super) enum Compared {
 pub(super) enum Settled {
     /// It arrived.
     Arrived,
-    /// PEMS took it and does not have it.
+    /// PEMS took it and does not have it; the claim goes on.
     NotKept(String),
     /// Somebody else holds the change.
     Lost,
@@ -69,7 +75,7 @@ impl PfaMirrorService {
         current: &Current,
         lease: Duration,
     ) -> Result<Compared> {
-        let Some(mut settling) = Settling::begin(&self.pool, organization, run, claim).await? else { return Ok(Compared::Lost) };
+        let Some(mut settling) = Settling::begin(self, organization, run, claim).await? else { return Ok(Compared::Lost) };
         let draft = Draft { delta: claim.delta.clone(), base: claim.base.clone() };
         let theirs = &current.record.data;
         let differs = |field: &str, ours: &Value| !same(theirs.get(field).unwrap_or(&Value::Null), ours);
@@ -107,7 +113,7 @@ impl PfaMirrorService {
         before: &Current,
         now: &Current,
     ) -> Result<Settled> {
-        let Some(mut settling) = Settling::begin(&self.pool, organization, run, claim).await? else { return Ok(Settled::Lost) };
+        let Some(mut settling) = Settling::begin(self, organization, run, claim).await? else { return Ok(Settled::Lost) };
         let value = |current: &Current, field: &str| current.record.data.get(field).cloned().unwrap_or_default();
         let is_kept = |field: &str, ours: &Value| same(&value(now, field), ours) || !same(&value(now, field), &value(before, field));
         let dropped: Vec<_> = written.iter().filter(|(field, ours)| !is_kept(field, ours)).map(|(field, _)| field.as_str()).collect();
@@ -120,13 +126,13 @@ impl PfaMirrorService {
         }
         let error = format!("PEMS took the change and did not keep {}", dropped.join(", "));
         settling.take(now).await?;
-        settling.end(End::Failed(&error)).await?;
+        settling.finish(IN_CONFLICT).await?;
         Ok(Settled::NotKept(error))
     }
 
     /// Gives a change up; a person retries or drops it.
     pub(super) async fn fail_change(&self, organization: &str, run: Uuid, claim: &Claim, error: &str) -> Result<()> {
-        match Settling::begin(&self.pool, organization, run, claim).await? {
+        match Settling::begin(self, organization, run, claim).await? {
             Some(settling) => settling.end(End::Failed(error)).await,
             None => Ok(()),
         }
@@ -142,7 +148,7 @@ impl PfaMirrorService {
         pause: Duration,
         is_counted: bool,
     ) -> Result<()> {
-        match Settling::begin(&self.pool, organization, run, claim).await? {
+        match Settling::begin(self, organization, run, claim).await? {
             Some(settling) => settling.end(End::Waits { error, pause, is_counted }).await,
             None => Ok(()),
         }
@@ -151,6 +157,7 @@ impl PfaMirrorService {
 
 /// A transaction on one claimed change, under the organization's lock.
 struct Settling<'a> {
+    _place: Option<SemaphorePermit<'a>>,
     transaction: Transaction<'static, Postgres>,
     organization: &'a str,
     run: Uuid,
@@ -164,8 +171,9 @@ struct Settling<'a> {
 
 impl<'a> Settling<'a> {
     /// Locks the organization and makes sure that the claim still holds; none when it does not.
-    async fn begin(pool: &PgPool, organization: &'a str, run: Uuid, claim: &'a Claim) -> Result<Option<Self>> {
-        let mut transaction = pool.begin().await?;
+    async fn begin(service: &'a PfaMirrorService, organization: &'a str, run: Uuid, claim: &'a Claim) -> Result<Option<Self>> {
+        let place = service.writers.acquire().await.ok();
+        let mut transaction = service.pool.begin().await?;
         lock_organization(&mut transaction, organization, Access::Exclusive).await?;
         let mirror = sqlx::query_scalar!(
             r#"select m.data as "data: Json<Map<String, Value>>"
@@ -182,7 +190,7 @@ impl<'a> Settling<'a> {
             tracing::warn!(organization, pfa_id = claim.pfa_id, "the claim of a change had run out; somebody else has it");
             return Ok(None);
         };
-        Ok(Some(Self { transaction, organization, run, claim, mirror, publication: None, is_told: false }))
+        Ok(Some(Self { _place: place, transaction, organization, run, claim, mirror, publication: None, is_told: false }))
     }
 
     /// The publication of this transaction, begun when it is first needed.
@@ -192,8 +200,7 @@ impl<'a> Settling<'a> {
         }
         let records = [self.claim.mirror_id];
         let publication = next_publication(&mut self.transaction, self.organization).await?;
-        note_amounts(&mut self.transaction, self.organization, publication, Sign::Before, &records).await?;
-        let seen = Seen::look(&mut self.transaction, self.organization, &records).await?;
+        let seen = Seen::look(&mut self.transaction, self.organization, publication, &records).await?;
         self.publication = Some((publication, seen));
         Ok(publication)
     }
@@ -267,7 +274,7 @@ impl<'a> Settling<'a> {
         )
         .execute(&mut *self.transaction)
         .await?;
-        self.finish(None).await
+        self.finish(IN_CONFLICT).await
     }
 
     /// Ends the claim.
@@ -301,25 +308,23 @@ impl<'a> Settling<'a> {
         )
         .execute(&mut *self.transaction)
         .await?;
-        // Of a change that arrived or waits everybody goes on reading the same values.
-        let withdrawn = match end {
-            End::Conflict => Some("in conflict with PEMS"),
-            End::Failed(error) => Some(error),
-            End::Arrived | End::Waits { .. } => None,
+        let why = match end {
+            End::Failed(error) => error,
+            End::Conflict | End::Arrived | End::Waits { .. } => IN_CONFLICT,
         };
-        self.finish(withdrawn).await
+        self.finish(why).await
     }
 
-    /// Brings everything that follows up to date.
-    async fn finish(mut self, withdrawn: Option<&str>) -> Result<()> {
+    /// Brings everything that follows up to date. Where everybody reads something else now, though
+    /// nothing has told it yet, a change was withdrawn.
+    async fn finish(mut self, why: &str) -> Result<()> {
+        let connection = &mut *self.transaction;
         if let Some((publication, seen)) = self.publication.take() {
             let records = [self.claim.mirror_id];
-            sqlx::query!("select pfa_recheck_published($1, $2)", self.organization, &records).fetch_one(&mut *self.transaction).await?;
-            rebuild_overlay(&mut self.transaction, self.organization, &records, None).await?;
-            note_amounts(&mut self.transaction, self.organization, publication, Sign::After, &records).await?;
-            if let Some(reason) = withdrawn {
-                seen.tell(&mut self.transaction, self.organization, publication, PEMS, ("sync", Some(self.run)), Some(reason)).await?;
-            }
+            sqlx::query!("select pfa_recheck_published($1, $2, true)", self.organization, &records).fetch_one(&mut *connection).await?;
+            rebuild_overlay(connection, self.organization, &records, None).await?;
+            seen.note_after(connection, self.organization, publication).await?;
+            seen.tell(connection, self.organization, publication, PEMS, ("sync", Some(self.run)), Some(why)).await?;
         }
         self.transaction.commit().await?;
         Ok(())

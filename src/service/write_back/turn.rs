@@ -5,14 +5,16 @@ use super::claim::Claim;
 use super::{WriteBackOptions, WriteRequest, WriteScope};
 use crate::domain::record::Finding;
 use crate::error::{Error, Result, in_one_line};
-use crate::pems::{PemsClient, PemsError};
+use crate::pems::PemsClient;
 use crate::service::PfaMirrorService;
 use crate::service::sync::runs::{Run, RunDirection, RunOutcome};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use sqlx::{Connection as _, PgConnection};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// A turn that was taken: while it is held, no other process writes for the organization.
@@ -21,15 +23,6 @@ pub struct WriteTurn {
     lock: PgConnection,
     request: WriteRequest,
     run: Option<Uuid>,
-}
-
-/// How a turn goes on after a batch.
-#[derive(Debug, Default)]
-struct Progress {
-    outcome: RunOutcome,
-    attempted: u64,
-    /// Why no further change is tried.
-    away: Option<PemsError>,
 }
 
 impl PfaMirrorService {
@@ -74,29 +67,44 @@ impl PfaMirrorService {
     pub async fn write_back_all(&self, pems: &PemsClient, options: &WriteBackOptions) -> Result<()> {
         /// So many organizations have their turn side by side: each holds a connection.
         const SIDE_BY_SIDE: usize = 4;
+        /// How often organizations are looked for that have become due meanwhile.
+        const LOOK: Duration = Duration::from_secs(2);
+        let mut turns = JoinSet::new();
+        let (mut busy, mut stuck) = (BTreeSet::new(), BTreeSet::new());
         loop {
-            let due = self.find_organizations_due().await?;
-            let turns = due.into_iter().map(|organization| self.clone().take_due_turn(pems.clone(), *options, organization));
-            let turns = stream::iter(turns);
-            let moved: Vec<bool> = turns.buffer_unordered(SIDE_BY_SIDE).collect().await;
-            if self.is_stopping() || !moved.contains(&true) {
+            let due = if self.is_stopping() { Vec::new() } else { self.find_organizations_due().await? };
+            for organization in due {
+                if turns.len() < SIDE_BY_SIDE && !stuck.contains(&organization) && busy.insert(organization.clone()) {
+                    turns.spawn(self.clone().take_due_turn(pems.clone(), *options, organization));
+                }
+            }
+            if turns.is_empty() {
                 return Ok(());
+            }
+            let ended = tokio::time::timeout(LOOK, turns.join_next()).await;
+            if let Ok(Some(Ok((organization, has_moved)))) = ended {
+                busy.remove(&organization);
+                // Whoever brings nothing to an end comes again the next time.
+                if !has_moved {
+                    stuck.insert(organization);
+                }
             }
         }
     }
 
     /// Does an organization's turn unless somebody else has it; tells whether it brought anything to an end.
-    async fn take_due_turn(self, pems: PemsClient, options: WriteBackOptions, organization: String) -> bool {
+    async fn take_due_turn(self, pems: PemsClient, options: WriteBackOptions, organization: String) -> (String, bool) {
         let request = WriteRequest { organization: organization.clone(), scope: WriteScope::Due, requested_by: None };
         let ended = async { self.write_back(&pems, &options, self.begin_write(request).await?).await }.await;
-        match ended {
-            Ok(outcome) => outcome.is_some_and(|outcome| outcome.applied.total() > 0),
+        let has_moved = match ended {
+            Ok(outcome) => outcome.is_some_and(|outcome| outcome.applied.total() > 0 && !outcome.is_cancelled),
             Err(Error::WriteBackRunning(_)) => false,
             Err(error) => {
                 tracing::warn!(organization, error = in_one_line(&error), "a write-back turn did not end well");
                 false
             }
-        }
+        };
+        (organization, has_moved)
     }
 
     /// Does a turn to its end and gives it back; none when there was nothing to do.
@@ -104,107 +112,56 @@ impl PfaMirrorService {
     /// # Errors
     /// Why it ended before its time, which the log tells, too.
     pub async fn write_back(&self, pems: &PemsClient, options: &WriteBackOptions, mut turn: WriteTurn) -> Result<Option<RunOutcome>> {
-        let ended = self.take_turn(pems, options, &mut turn).await;
-        let (outcome, ended) = match ended {
-            Ok(progress) => (RunOutcome { error: progress.away.as_ref().map(ToString::to_string), ..progress.outcome }, Ok(progress.away)),
-            Err(error) => (RunOutcome { error: Some(in_one_line(&error)), ..RunOutcome::default() }, Err(error)),
-        };
+        let mut outcome = RunOutcome::default();
+        let ended = self.take_turn(pems, options, &mut turn, &mut outcome).await;
+        outcome.error = ended.as_ref().err().map(|error| in_one_line(error));
         let closed = match turn.run {
             Some(run) => self.finish_run(&turn.request.organization, run, &outcome).await,
             None => Ok(()),
         };
         turn.give_back().await;
-        match ended? {
-            Some(error) => Err(error.into()),
-            None => closed.map(|()| turn_outcome(outcome)),
-        }
+        ended?;
+        closed?;
+        let has_tried = outcome.applied.total() + outcome.errored + outcome.findings_total > 0;
+        Ok(has_tried.then_some(outcome))
     }
 
-    async fn take_turn(&self, pems: &PemsClient, options: &WriteBackOptions, turn: &mut WriteTurn) -> Result<Progress> {
+    async fn take_turn(&self, pems: &PemsClient, options: &WriteBackOptions, turn: &mut WriteTurn, outcome: &mut RunOutcome) -> Result<()> {
         let organization = turn.request.organization.clone();
         let started = Instant::now();
         self.release_expired(&organization).await?;
-        let mut progress = Progress::default();
-        let mut head = None;
-        while started.elapsed() < options.turn && !self.is_stopping() && progress.away.is_none() {
-            let claims = self.claim_changes(&organization, &turn.request.scope, options.at_once * 4, options).await?;
+        // Nothing is claimed, and no run is in the log, while PEMS cannot even tell its fields.
+        let head = self.stopping.run_until_cancelled(pems.read_head(&organization)).await.ok_or(Error::RunCancelled)??;
+        let head = Arc::new(head);
+        let (mut tried, mut attempted) = (Vec::new(), 0);
+        while started.elapsed() < options.turn && !self.is_stopping() {
+            let claims = self.claim_changes(&organization, &turn.request.scope, &tried, options.at_once * 4, options).await?;
             if claims.is_empty() {
                 break;
             }
+            tried.extend(claims.iter().map(|claim| claim.id));
+            attempted += claims.len() as u64;
             let run = match turn.run {
                 Some(run) => run,
                 None => self.open_run(turn).await?,
             };
-            if head.is_none() {
-                match pems.read_head(&organization).await {
-                    Ok(read) => head = Some(Arc::new(read)),
-                    Err(error) => progress.away = Some(error),
-                }
-            }
-            let Some(head) = &head else {
-                self.give_back_all(&organization, run, &claims, progress.away.as_ref(), options).await?;
-                break;
-            };
             let attempt = Attempt {
                 service: self.clone(),
                 pems: pems.clone(),
-                head: Arc::clone(head),
+                head: Arc::clone(&head),
                 options: *options,
                 organization: organization.clone(),
                 run,
+                halt: self.stopping.child_token(),
             };
-            self.bring_batch(attempt, claims, &mut progress).await?;
-            match self.report_progress(&organization, run, progress.attempted, progress.attempted).await {
+            bring_batch(attempt, claims, outcome).await?;
+            match self.report_progress(&organization, run, attempted, attempted).await {
                 Err(Error::RunCancelled) => {
-                    progress.outcome.is_cancelled = true;
+                    outcome.is_cancelled = true;
                     break;
                 }
                 reported => reported?,
             }
-        }
-        Ok(progress)
-    }
-
-    /// Brings a batch of changes to PEMS, some at once.
-    async fn bring_batch(&self, attempt: Attempt, claims: Vec<Claim>, progress: &mut Progress) -> Result<()> {
-        // When PEMS is away or the service stops, attempts end where they are and changes are given back.
-        let halt = self.stopping.child_token();
-        let (at_once, organization) = (attempt.options.at_once, attempt.organization.clone());
-        let begun = claims.into_iter().map(|claim| attempt.clone().bring_unless_halted(claim, halt.clone()));
-        let mut attempts = stream::iter(begun).buffer_unordered(at_once);
-        let mut failed = Ok(());
-        while let Some(ended) = attempts.next().await {
-            match ended {
-                Ok((claim, Some(outcome))) => {
-                    if let Outcome::Away(error) = &outcome {
-                        progress.away.get_or_insert_with(|| error.clone());
-                        halt.cancel();
-                    }
-                    progress.note(&organization, &claim, outcome);
-                }
-                Ok((_, None)) => {}
-                Err(error) => {
-                    halt.cancel();
-                    failed = Err(error);
-                }
-            }
-        }
-        failed
-    }
-
-    /// Gives claims back that nobody was asked about.
-    async fn give_back_all(
-        &self,
-        organization: &str,
-        run: Uuid,
-        claims: &[Claim],
-        error: Option<&PemsError>,
-        options: &WriteBackOptions,
-    ) -> Result<()> {
-        let why = error.map_or_else(String::new, ToString::to_string);
-        let pause = error.and_then(PemsError::retry_after).unwrap_or(options.away_pause);
-        for claim in claims {
-            self.release_change(organization, run, claim, &why, pause, false).await?;
         }
         Ok(())
     }
@@ -217,10 +174,31 @@ impl PfaMirrorService {
     }
 }
 
-/// A turn that tried nothing is none.
-fn turn_outcome(outcome: RunOutcome) -> Option<RunOutcome> {
-    let has_tried = outcome.applied.total() + outcome.errored + outcome.findings_total > 0;
-    has_tried.then_some(outcome)
+/// Brings a batch of changes to PEMS, some at once. When PEMS is away or the database fails, the
+/// others end where nothing is under way and are given back.
+async fn bring_batch(attempt: Attempt, claims: Vec<Claim>, outcome: &mut RunOutcome) -> Result<()> {
+    let (halt, organization, at_once) = (attempt.halt.clone(), attempt.organization.clone(), attempt.options.at_once);
+    let begun = claims.into_iter().map(|claim| attempt.clone().bring(claim));
+    let mut attempts = stream::iter(begun).buffer_unordered(at_once);
+    let mut ended_early = Ok(());
+    while let Some(ended) = attempts.next().await {
+        match ended {
+            Ok((claim, came)) => {
+                if let Some(Outcome::Away(error)) = &came {
+                    halt.cancel();
+                    ended_early = Err(error.clone().into());
+                }
+                if let Some(came) = came {
+                    note(outcome, &organization, &claim, came);
+                }
+            }
+            Err(error) => {
+                halt.cancel();
+                ended_early = Err(error);
+            }
+        }
+    }
+    ended_early
 }
 
 impl WriteTurn {
@@ -233,34 +211,31 @@ impl WriteTurn {
     }
 }
 
-impl Progress {
-    /// Counts what came of an attempt and keeps what people should know.
-    fn note(&mut self, organization: &str, claim: &Claim, outcome: Outcome) {
-        self.attempted += 1;
-        let (word, problem) = match outcome {
-            Outcome::Written => ("written", None),
-            Outcome::Found => ("found", None),
-            Outcome::Conflict(problem) => ("conflict", Some(problem)),
-            Outcome::Failed(problem) => ("failed", Some(problem)),
-            Outcome::Waits(problem) => ("waits", Some(problem)),
-            Outcome::Away(error) => ("away", Some(error.to_string())),
-            Outcome::Lost => ("lost", None),
-        };
-        metrics::counter!("pfa_write_backs_total", "outcome" => word).increment(1);
-        tracing::info!(organization, pfa_id = claim.pfa_id, attempt = claim.attempts, outcome = word, problem, "write-back");
-        match word {
-            "written" => self.outcome.applied.updated += 1,
-            "found" => self.outcome.applied.unchanged += 1,
-            _ => self.outcome.errored += 1,
-        }
-        if let Some(problem) = problem {
-            let fields: Vec<_> = claim.delta.keys().map(String::as_str).collect();
-            self.outcome.add_finding(Finding {
-                pfa_id: claim.pfa_id.clone(),
-                field: fields.join(", "),
-                value: String::new(),
-                problem: format!("{word}: {problem}"),
-            });
-        }
+/// Counts what came of an attempt and keeps what people should know.
+fn note(outcome: &mut RunOutcome, organization: &str, claim: &Claim, came: Outcome) {
+    let (word, problem) = match came {
+        Outcome::Written => ("written", None),
+        Outcome::Found => ("found", None),
+        Outcome::Conflict(problem) => ("conflict", Some(problem)),
+        Outcome::Failed(problem) => ("failed", Some(problem)),
+        Outcome::Waits(problem) => ("waits", Some(problem)),
+        Outcome::Away(error) => ("away", Some(error.to_string())),
+        Outcome::Lost => ("lost", None),
+    };
+    metrics::counter!("pfa_write_backs_total", "outcome" => word).increment(1);
+    tracing::info!(organization, pfa_id = claim.pfa_id, attempt = claim.attempts, outcome = word, problem, "write-back");
+    match word {
+        "written" => outcome.applied.updated += 1,
+        "found" => outcome.applied.unchanged += 1,
+        _ => outcome.errored += 1,
+    }
+    if let Some(problem) = problem {
+        let fields: Vec<_> = claim.delta.keys().map(String::as_str).collect();
+        outcome.add_finding(Finding {
+            pfa_id: claim.pfa_id.clone(),
+            field: fields.join(", "),
+            value: String::new(),
+            problem: format!("{word}: {problem}"),
+        });
     }
 }

@@ -43,8 +43,13 @@ impl Circuit {
         pems.put(ORG, records);
         let app = app.with_pems(pems.client());
         // Nothing waits longer than a test can.
-        let options =
-            WriteBackOptions { first_pause: Duration::ZERO, away_pause: Duration::ZERO, most_attempts: 3, ..WriteBackOptions::default() };
+        let options = WriteBackOptions {
+            first_pause: Duration::ZERO,
+            away_pause: Duration::ZERO,
+            late_pause: Duration::ZERO,
+            most_attempts: 3,
+            ..WriteBackOptions::default()
+        };
         let circuit = Self { app, pems, options };
         circuit.read().await.unwrap();
         circuit.pems.pems.reset();
