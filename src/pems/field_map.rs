@@ -2,7 +2,7 @@
 
 use crate::domain::field::Field;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -158,7 +158,9 @@ fn read_section(section: BTreeMap<String, String>) -> Result<BTreeMap<String, Re
         if read.values().any(|known| *known == target) {
             return Err(FieldMapError::Wrong(format!("[read] has {key} twice")));
         }
-        read.insert(name.to_ascii_lowercase(), target);
+        if read.insert(name.to_ascii_lowercase(), target).is_some() {
+            return Err(FieldMapError::Wrong(format!("[read] names {name} twice")));
+        }
     }
     for (needed, key) in [(ReadTarget::Field(Field::PfaId), "pfaId"), (ReadTarget::Stamp, PEMS_VERSION)] {
         if !read.values().any(|target| *target == needed) {
@@ -169,13 +171,20 @@ fn read_section(section: BTreeMap<String, String>) -> Result<BTreeMap<String, Re
 }
 
 fn write_section(mut section: BTreeMap<String, String>) -> Result<(BTreeMap<Field, String>, String), FieldMapError> {
+    // Two keys in one field would overwrite each other.
+    let mut names = BTreeSet::new();
+    for (key, name) in &section {
+        if name.trim().is_empty() {
+            return Err(FieldMapError::Wrong(format!("[write] {key} has no name")));
+        }
+        if !names.insert(name.to_ascii_lowercase()) {
+            return Err(FieldMapError::Wrong(format!("[write] names {name} twice")));
+        }
+    }
     let organization = section.remove(ORGANIZATION).ok_or_else(|| FieldMapError::Wrong("[write] has no field for organization".into()))?;
     let mut write = BTreeMap::new();
     for (key, name) in section {
         let field = Field::from_key(&key).ok_or_else(|| unknown_key("write", &key))?;
-        if name.trim().is_empty() {
-            return Err(FieldMapError::Wrong(format!("[write] {key} has no name")));
-        }
         write.insert(field, name);
     }
     if !write.contains_key(&Field::PfaId) {
@@ -223,6 +232,10 @@ mod tests {
             ("[write]\norganization = 'O'\ndor = 'D'", "no field for pfaId"),
             ("[write]\norganization = 'O'\npfaId = 'X'\nshade = 'D'", "\"shade\", which no record has"),
             ("[write]\norganization = 'O'\npfaId = ' '", "has no name"),
+            ("[read]\na = 'pfaId'\nA = 'class'\nc = 'pemsVersion'", "[read] names a twice"),
+            ("[write]\norganization = 'O'\npfaId = 'X'\nclass = 'C'\ndor = 'c'", "[write] names c twice"),
+            ("[write]\norganization = 'x'\npfaId = 'X'", "[write] names X twice"),
+            ("[write]\norganization = ' '\npfaId = 'X'", "organization has no name"),
             ("[names]\ngrid = 'X'", "missing field"),
             ("[colours]", "unknown field"),
             ("read = ", "wrong"),

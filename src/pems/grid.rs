@@ -2,8 +2,8 @@
 
 use super::client::PemsClient;
 use super::error::PemsError;
-use super::field_map::ReadTarget;
-use super::wire::{Filter, Filters, GRID_PATH, Grid, GridData, GridPage, GridRequest, GridType, RequestType, Row, Sort};
+use super::field_map::{FieldMap, ReadTarget};
+use super::wire::{Filter, Filters, GRID_PATH, Grid, GridData, GridField, GridPage, GridRequest, GridType, RequestType, Row, Sort};
 use crate::domain::field::Field;
 use backon::{ExponentialBuilder, Retryable as _};
 use serde_json::{Map, Value};
@@ -39,6 +39,8 @@ enum Column {
     Known(ReadTarget),
     /// The map does not name it; it is kept as it is called.
     Unknown(String),
+    /// The same, but another field of the grid is the key that it is called like.
+    Shadowed,
 }
 
 /// A record as PEMS has it.
@@ -79,11 +81,7 @@ impl PemsClient {
             // Read on, and every record would lose what stands in these fields.
             return Err(PemsError::Unsayable(format!("the grid {} has no field {}; see PFA_PEMS_FIELD_MAP", map.grid, missing.join(", "))));
         }
-        let columns = fields.into_iter().map(|field| {
-            let column = map.read_target(&field.name).map_or_else(|| Column::Unknown(field.name.clone()), Column::Known);
-            (field.aliasnum, column)
-        });
-        Ok(Head { columns: columns.collect() })
+        Ok(Head::new(map, fields))
     }
 
     /// How many records there are.
@@ -201,6 +199,19 @@ fn check_page(grid: &Grid, kind: RequestType, cursor: u64, page_size: u32) -> Re
 }
 
 impl Head {
+    fn new(map: &FieldMap, fields: Vec<GridField>) -> Self {
+        let is_mapped = |key: &str| Field::from_key(key).is_some_and(|field| map.read_name(ReadTarget::Field(field)).is_some());
+        let columns = fields.into_iter().map(|field| {
+            let column = match map.read_target(&field.name) {
+                Some(target) => Column::Known(target),
+                None if is_mapped(&field.name) => Column::Shadowed,
+                None => Column::Unknown(field.name),
+            };
+            (field.aliasnum, column)
+        });
+        Self { columns: columns.collect() }
+    }
+
     fn record(&self, row: Row) -> Result<PemsRecord, PemsError> {
         let mut record = PemsRecord::default();
         for cell in row.cells {
@@ -213,6 +224,7 @@ impl Head {
                 Column::Known(ReadTarget::Field(field)) => {
                     record.data.insert(field.key().to_owned(), cell.value);
                 }
+                Column::Shadowed => {}
                 Column::Unknown(name) => {
                     // A grid has every column in every row; blank ones say nothing.
                     if text().is_some() {
@@ -222,5 +234,25 @@ impl Head {
             }
         }
         Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_the_map_names_is_not_replaced_by_a_field_that_is_called_like_its_key() {
+        let map = FieldMap::parse("[read]\nid = 'pfaId'\nkind = 'class'\nchanged = 'pemsVersion'").expect("a map");
+        let names = ["class", "KIND", "id", "pfaId", "remarks"];
+        let fields = (1..).zip(names).map(|(aliasnum, name)| GridField { aliasnum, name: name.to_owned() });
+        let head = Head::new(&map, fields.collect());
+        let row = |values: [&str; 5]| {
+            let cells: Vec<_> = values.iter().enumerate().map(|(place, value)| json!({"n": place + 1, "value": value})).collect();
+            head.record(serde_json::from_value(json!({"D": cells})).expect("a row")).expect("a record").data
+        };
+        assert_eq!(Value::Object(row(["x", "Crane", "1", "x", "r"])), json!({"class": "Crane", "pfaId": "1", "remarks": "r"}));
+        assert_eq!(Value::Object(row(["x", "", "1", "x", ""])), json!({"class": "", "pfaId": "1"}), "blank is what it is");
     }
 }

@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn organizations_have_tokens_of_their_own() {
         let limits = Limits::new(NonZeroU32::new(50).expect("a number"), Duration::from_mins(1));
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         for _ in 0..11 {
             limits.run("A", async { Ok(()) }).await.expect("a turn");
             limits.run("B", async { Ok(()) }).await.expect("a turn");

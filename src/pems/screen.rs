@@ -2,6 +2,7 @@
 
 use super::client::PemsClient;
 use super::error::PemsError;
+use super::field_map::ReadTarget;
 use super::wire::{DateTimeData, FieldValue, FieldValues, NumericData, SCREEN_PATH, ScreenData, ScreenRequest, ScreenValue};
 use crate::domain::field::{Field, Kind};
 use crate::domain::value::{read_amount, read_date};
@@ -25,12 +26,19 @@ impl PemsClient {
         Ok(())
     }
 
-    /// Makes sure that these fields can be said in the words of PEMS, before anything is asked.
+    /// Makes sure that these fields can be said in the words of PEMS, and seen there, before anything is asked.
     ///
     /// # Errors
-    /// [`PemsError::Unsayable`], naming every key that the map has no field for.
+    /// [`PemsError::Unsayable`], naming every key that the map has no field for, or does not read: then nobody
+    /// could tell what a change would replace, nor whether it arrived.
     pub fn check_fields(&self, fields: &Map<String, Value>) -> Result<(), PemsError> {
-        self.pairs_of(fields).map(drop)
+        self.pairs_of(fields)?;
+        let is_read = |key: &str| Field::from_key(key).is_some_and(|field| self.fields().read_name(ReadTarget::Field(field)).is_some());
+        let unread: Vec<_> = fields.keys().map(String::as_str).filter(|key| !is_read(key)).collect();
+        if unread.is_empty() {
+            return Ok(());
+        }
+        Err(PemsError::Unsayable(format!("{} cannot be written to PEMS: the field map does not read it", unread.join(", "))))
     }
 
     fn pairs_of(&self, fields: &Map<String, Value>) -> Result<Vec<FieldValue>, PemsError> {

@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 pub struct TestPems {
     pub pems: FakePems,
     pub address: String,
+    /// What it calls how; its clients know.
+    fields: FieldMap,
 }
 
 impl TestPems {
@@ -21,12 +23,17 @@ impl TestPems {
     }
 
     pub async fn start_with(options: FakeOptions) -> Self {
-        let pems = FakePems::new(options, FieldMap::built_in().unwrap());
+        Self::start_mapped(options, FieldMap::built_in().unwrap()).await
+    }
+
+    /// A stand-in that calls its fields as a map says.
+    pub async fn start_mapped(options: FakeOptions, fields: FieldMap) -> Self {
+        let pems = FakePems::new(options, fields.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}{BASE_PATH}", listener.local_addr().unwrap());
         let router = pems.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { pems, address }
+        Self { pems, address, fields }
     }
 
     /// How a service asks it: impatient, with small pages.
@@ -41,7 +48,7 @@ impl TestPems {
             write_timeout: Duration::from_secs(1),
             rest: Duration::from_millis(200),
             retry_pause: Duration::from_millis(5),
-            fields: FieldMap::built_in().unwrap(),
+            fields: self.fields.clone(),
         }
     }
 
