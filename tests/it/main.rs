@@ -38,6 +38,7 @@ mod races;
 mod random_work;
 mod record_edits;
 mod refresh;
+mod round_trip;
 mod rules;
 mod sandbox_model;
 mod sandboxes;

@@ -2,6 +2,7 @@
 //! the plain model says, for everybody and inside two sandboxes.
 
 use crate::support::model::{self, Merged, Modification, Object, Question};
+use crate::support::planner::percent_encode;
 use crate::support::world::shown;
 use crate::support::{TestApp, test_app};
 use pfa_vanguard::domain::field::Field;
@@ -168,10 +169,6 @@ fn expected_row(record: &Merged, fields: Option<&[&str]>) -> Value {
     }
     row.insert("_meta".into(), record.meta.clone());
     Value::Object(row)
-}
-
-fn percent_encode(text: &str) -> String {
-    text.bytes().fold(String::new(), |encoded, byte| encoded + &format!("%{byte:02X}"))
 }
 
 // ---- What worlds are made of: few values of each kind, so that they meet often.

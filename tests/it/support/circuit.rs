@@ -4,7 +4,7 @@ use super::app::{TestApp, test_app};
 use super::checks;
 use super::model::Object;
 use super::pems::TestPems;
-use super::planner::ORG;
+use super::planner::{ORG, Planner};
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::error::Error;
 use pfa_vanguard::service::Reader;
@@ -20,6 +20,8 @@ pub struct Circuit {
     pub app: TestApp,
     pub pems: TestPems,
     pub options: WriteBackOptions,
+    /// Whose circle it is.
+    pub organization: String,
 }
 
 impl Circuit {
@@ -38,16 +40,32 @@ impl Circuit {
 
     /// These records, in PEMS and in the mirror.
     pub async fn with(records: &[Object]) -> Self {
+        let mut circuit = Self::idle().await;
+        circuit.pems.put(ORG, records);
+        circuit.app = circuit.app.with_pems(circuit.pems.client());
+        circuit.begin(ORG).await;
+        circuit
+    }
+
+    /// Nobody's circle yet.
+    pub async fn idle() -> Self {
         let (app, pems) = (test_app().await, TestPems::start().await);
-        app.service.save_organization(ORG, ORG).await.unwrap();
-        pems.put(ORG, records);
-        let app = app.with_pems(pems.client());
         // Nothing waits longer than a test can.
         let options = WriteBackOptions { first_pause: Duration::ZERO, most_attempts: 3, ..WriteBackOptions::default() };
-        let circuit = Self { app, pems, options };
-        circuit.read().await.unwrap();
-        circuit.pems.pems.reset();
-        circuit
+        Self { app, pems, options, organization: String::new() }
+    }
+
+    /// Goes on with an organization whose records are in PEMS; they are read.
+    pub async fn begin(&mut self, organization: &str) {
+        organization.clone_into(&mut self.organization);
+        self.app.service.save_organization(organization, organization).await.unwrap();
+        self.read().await.unwrap();
+        self.pems.pems.reset();
+    }
+
+    /// A user of the organization.
+    pub fn planner<'a>(&'a self, user: &'a str) -> Planner<'a> {
+        self.app.planner(user).in_organization(&self.organization)
     }
 
     /// A full reading.
@@ -56,7 +74,7 @@ impl Circuit {
     }
 
     pub async fn read_scope(&self, scope: SyncScope) -> Result<RunOutcome, Error> {
-        let run = self.app.service.begin_read(SyncRequest { organization: ORG.into(), scope, requested_by: None }).await?;
+        let run = self.app.service.begin_read(SyncRequest { organization: self.organization.clone(), scope, requested_by: None }).await?;
         self.app.service.read_pems(&self.pems.client(), run, &CancellationToken::new()).await
     }
 
@@ -66,7 +84,8 @@ impl Circuit {
     }
 
     pub async fn write_scope(&self, scope: WriteScope) -> Result<Option<RunOutcome>, Error> {
-        let turn = self.app.service.begin_write(WriteRequest { organization: ORG.into(), scope, requested_by: None }).await?;
+        let turn =
+            self.app.service.begin_write(WriteRequest { organization: self.organization.clone(), scope, requested_by: None }).await?;
         self.app.service.write_back(&self.pems.client(), &self.options, turn).await
     }
 
@@ -74,7 +93,7 @@ impl Circuit {
     pub async fn write_until_done(&self) {
         for _ in 0..50 {
             let _ = self.write().await;
-            if self.app.service.find_organizations_due().await.unwrap().is_empty() {
+            if !self.app.service.find_organizations_due().await.unwrap().contains(&self.organization) {
                 return;
             }
         }
@@ -97,12 +116,12 @@ impl Circuit {
 
     /// Somebody changes a record in PEMS.
     pub fn edit(&self, id: &str, changes: &Value) {
-        assert!(self.pems.pems.with_records(|records| records.edit(ORG, id, changes.as_object().unwrap())));
+        assert!(self.pems.pems.with_records(|records| records.edit(&self.organization, id, changes.as_object().unwrap())));
     }
 
     /// What PEMS shows in a field.
     pub fn in_pems(&self, id: &str, field: Field) -> String {
-        self.pems.pems.with_records(|records| records.text(ORG, id, field).to_owned())
+        self.pems.pems.with_records(|records| records.text(&self.organization, id, field).to_owned())
     }
 
     /// How often PEMS was written to.
@@ -112,7 +131,8 @@ impl Circuit {
 
     /// The states of all modifications with what was said of them, in the order of their commits.
     pub async fn states(&self) -> Vec<(String, i32, Option<String>)> {
-        sqlx::query_as("select sync_state, attempts, last_error from pfa_modification order by committed_at, id")
+        sqlx::query_as("select sync_state, attempts, last_error from pfa_modification where organization_id = $1 order by committed_at, id")
+            .bind(&self.organization)
             .fetch_all(self.app.pool())
             .await
             .unwrap()
@@ -127,15 +147,15 @@ impl Circuit {
 
     /// The last run, with its findings.
     pub async fn last_run(&self) -> Run {
-        let run = self.app.service.list_runs(ORG, None, 1).await.unwrap().remove(0);
-        self.app.service.find_run(ORG, run.id).await.unwrap()
+        let run = self.app.service.list_runs(&self.organization, None, 1).await.unwrap().remove(0);
+        self.app.service.find_run(&self.organization, run.id).await.unwrap()
     }
 
     /// The overlay, the summaries and the numbers are what the deltas say.
     pub async fn assert_sound(&self) {
-        checks::check_overlay(self.app.pool(), ORG).await;
-        checks::check_numbers(self.app.pool(), ORG).await;
-        let reader = Reader { organization: ORG.into(), user: "ana".into(), session: None };
+        checks::check_overlay(self.app.pool(), &self.organization).await;
+        checks::check_numbers(self.app.pool(), &self.organization).await;
+        let reader = Reader { organization: self.organization.clone(), user: "ana".into(), session: None };
         checks::check_kpis(&self.app.service, self.app.pool(), &reader).await;
     }
 }

@@ -12,6 +12,10 @@ use tokio::net::TcpListener;
 pub struct TestPems {
     pub pems: FakePems,
     pub address: String,
+    /// What it calls how; its clients know.
+    fields: FieldMap,
+    /// How long its clients wait for an answer.
+    pub patience: Duration,
 }
 
 impl TestPems {
@@ -21,12 +25,17 @@ impl TestPems {
     }
 
     pub async fn start_with(options: FakeOptions) -> Self {
-        let pems = FakePems::new(options, FieldMap::built_in().unwrap());
+        Self::start_mapped(options, FieldMap::built_in().unwrap()).await
+    }
+
+    /// A stand-in that calls its fields as a map says.
+    pub async fn start_mapped(options: FakeOptions, fields: FieldMap) -> Self {
+        let pems = FakePems::new(options, fields.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}{BASE_PATH}", listener.local_addr().unwrap());
         let router = pems.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { pems, address }
+        Self { pems, address, fields, patience: Duration::from_secs(1) }
     }
 
     /// How a service asks it: impatient, with small pages.
@@ -37,11 +46,11 @@ impl TestPems {
             credentials: Credentials::Basic { username: "vanguard".into(), password: "vanguard".into() },
             page_size: 4,
             rate_per_second: NonZeroU32::new(10_000).unwrap(),
-            read_timeout: Duration::from_secs(1),
-            write_timeout: Duration::from_secs(1),
+            read_timeout: self.patience,
+            write_timeout: self.patience,
             rest: Duration::from_millis(200),
             retry_pause: Duration::from_millis(5),
-            fields: FieldMap::built_in().unwrap(),
+            fields: self.fields.clone(),
         }
     }
 

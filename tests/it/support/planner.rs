@@ -187,6 +187,11 @@ impl Sandbox<'_> {
     }
 }
 
+/// Any text as a segment of a path.
+pub fn percent_encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |encoded, byte| encoded + &format!("%{byte:02X}"))
+}
+
 /// The entries of a list.
 pub fn data(answer: &Answer) -> Vec<Value> {
     assert_eq!(answer.status, 200, "{}", answer.text);
