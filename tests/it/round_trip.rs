@@ -24,6 +24,7 @@ use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::time::Duration;
 
 #[test]
 fn what_planners_publish_is_what_pems_has_in_the_end() {
@@ -33,7 +34,7 @@ fn what_planners_publish_is_what_pems_has_in_the_end() {
         1 => Just(Step::Read),
         1 => Just(Step::Write),
     ];
-    prove(8, &(records::records(Vec::new()), vec(step, 6..14)), check_round_trip);
+    prove(8, &(records::records(Vec::new()), vec(step, 6..14)), &check_round_trip);
 }
 
 #[derive(Debug, Clone)]
@@ -71,6 +72,7 @@ async fn check_round_trip(circuit: &mut Circuit, (raw, steps): (Vec<Raw>, Vec<St
                 let mut second = valid(&scene.published[record], second);
                 if !broken(&merge(&scene.published[record], [&values(&first)]), &second).is_empty() {
                     second.retain(|field, _| !is_ruled(*field));
+                    second = valid(&scene.published[record], second);
                 }
                 let sandboxes = [ana.open().await, ben.open().await];
                 scene.edit(&sandboxes[0], record, &first).await;
@@ -112,6 +114,8 @@ impl Scene {
     /// The records are in PEMS and were read.
     async fn begin(circuit: &mut Circuit, raw: Vec<Raw>) -> Self {
         let organization = circuit.organization.clone();
+        // An answer that a busy machine delays is none that was lost.
+        circuit.pems.patience = Duration::from_mins(1);
         circuit.pems.pems.with_records(|records| raw.iter().for_each(|raw| raw.put(records, &organization)));
         circuit.begin(&organization).await;
         let run = circuit.last_run().await;
@@ -272,7 +276,7 @@ fn assert_same(found: &Object, expected: &Object) {
 }
 
 /// Checks random scenes, each in an organization of its own; the simplest that fails is told.
-fn prove<T: Debug>(default_cases: u32, scenes: &impl Strategy<Value = T>, check: impl AsyncFn(&mut Circuit, T)) {
+fn prove<T: Debug>(default_cases: u32, scenes: &impl Strategy<Value = T>, check: &impl AsyncFn(&mut Circuit, T)) {
     let cases = std::env::var("PFA_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default_cases);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let circuit = RefCell::new(runtime.block_on(Circuit::idle()));

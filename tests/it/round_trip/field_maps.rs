@@ -25,7 +25,7 @@ fn everything_arrives_under_any_names_and_what_has_none_is_told() {
         let edit = || records::edit(editable.clone());
         (records::records(layers.clone()), names(layers, editable.clone()), vec(edit(), 9), vec(edit(), 9))
     });
-    prove(8, &scenes, check);
+    prove(8, &scenes, &check);
 }
 
 /// Nobody could tell what it would replace, nor whether it arrived.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 #[test]
 fn other_words_for_the_same_move_nothing() {
     let fault = prop::option::weighted(0.5, 0..30_u64);
-    prove(8, &(records::records(Vec::new()), vec((any::<Index>(), edit()), 2..10), vec(any::<Index>(), 97), fault), check);
+    prove(8, &(records::records(Vec::new()), vec((any::<Index>(), edit()), 2..10), vec(any::<Index>(), 97), fault), &check);
 }
 
 async fn check(circuit: &mut Circuit, (raw, edits, choices, fault): (Vec<Raw>, Vec<(Index, Edit)>, Vec<Index>, Option<u64>)) {
@@ -44,7 +44,9 @@ async fn check(circuit: &mut Circuit, (raw, edits, choices, fault): (Vec<Raw>, V
     circuit.write_until_done().await;
     let states = circuit.states().await;
     assert!(states.iter().all(|(state, _, _)| state == "synced"), "{states:?}");
-    assert_eq!((states.len(), circuit.writes()), (scene.changes, scene.changes), "each change is written once");
+    // With a lost answer, writings beside it are broken off, and one of them may be repeated before PEMS came to it.
+    let most = if fault.is_some() { scene.changes + circuit.options.at_once } else { scene.changes };
+    assert!(states.len() == scene.changes && (scene.changes..=most).contains(&circuit.writes()), "each change is written once");
     scene.assert_published(circuit).await;
     scene.assert_at_rest(circuit).await;
 }

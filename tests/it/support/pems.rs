@@ -14,6 +14,8 @@ pub struct TestPems {
     pub address: String,
     /// What it calls how; its clients know.
     fields: FieldMap,
+    /// How long its clients wait for an answer.
+    pub patience: Duration,
 }
 
 impl TestPems {
@@ -33,7 +35,7 @@ impl TestPems {
         let address = format!("http://{}{BASE_PATH}", listener.local_addr().unwrap());
         let router = pems.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { pems, address, fields }
+        Self { pems, address, fields, patience: Duration::from_secs(1) }
     }
 
     /// How a service asks it: impatient, with small pages.
@@ -44,8 +46,8 @@ impl TestPems {
             credentials: Credentials::Basic { username: "vanguard".into(), password: "vanguard".into() },
             page_size: 4,
             rate_per_second: NonZeroU32::new(10_000).unwrap(),
-            read_timeout: Duration::from_secs(1),
-            write_timeout: Duration::from_secs(1),
+            read_timeout: self.patience,
+            write_timeout: self.patience,
             rest: Duration::from_millis(200),
             retry_pause: Duration::from_millis(5),
             fields: self.fields.clone(),
