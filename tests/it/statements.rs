@@ -5,29 +5,42 @@ use pfa_vanguard::domain::generate::Plan;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tracing::instrument::WithSubscriber as _;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
+tokio::task_local! {
+    /// Statements of the call that is counted.
+    static STATEMENTS: AtomicUsize;
+}
+
 /// Counts the statements that the driver tells of.
-#[derive(Clone, Default)]
-struct StatementCounter(Arc<AtomicUsize>);
+struct StatementCounter;
 
 impl<S: Subscriber> Layer<S> for StatementCounter {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() == "sqlx::query" {
-            self.0.fetch_add(1, Ordering::Relaxed);
+            // Other tests are not counted.
+            let _ = STATEMENTS.try_with(|statements| statements.fetch_add(1, Ordering::Relaxed));
         }
     }
 }
 
 async fn count_statements<T>(call: impl Future<Output = T>) -> (T, usize) {
-    let counter = StatementCounter::default();
-    let answer = call.with_subscriber(tracing_subscriber::registry().with(counter.clone())).await;
-    (answer, counter.0.load(Ordering::Relaxed))
+    // One subscriber for all threads: with one of this thread alone, an event that another thread meets
+    // first would be thought unwanted everywhere.
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(StatementCounter)).unwrap();
+        tracing::callsite::rebuild_interest_cache();
+    });
+    let counted = async {
+        let answer = call.await;
+        (answer, STATEMENTS.with(|statements| statements.load(Ordering::Relaxed)))
+    };
+    STATEMENTS.scope(AtomicUsize::new(0), counted).await
 }
 
 async fn demo_organization() -> TestApp {
