@@ -82,7 +82,7 @@ async fn restore_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, step: 
                       offset 0) d
              where r.draft is null
         ), removed as (
-            delete from pfa_modification d using gone where d.organization_id = $1 and d.id = gone.id
+            delete from pfa_modification d where d.organization_id = $1 and d.id = any (array(select id from gone))
         ), written as (
             insert into pfa_modification
                    (organization_id, session_id, mirror_id, user_id, delta, base, base_version, base_change, change_reason)
