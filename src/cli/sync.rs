@@ -103,8 +103,10 @@ async fn show_progress(service: PfaMirrorService, organization: String, id: Uuid
         let (processed, total) = (u64::try_from(run.processed).unwrap_or(0), u64::try_from(run.total).unwrap_or(0));
         if total > 0 {
             let (progress, done) = shown.get_or_insert_with(|| (Progress::begin("Reading from PEMS", total), 0));
-            progress.add(processed.saturating_sub(*done));
-            *done = processed.max(*done);
+            if processed > *done {
+                progress.add(processed - *done);
+                *done = processed;
+            }
         }
     }
 }
