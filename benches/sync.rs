@@ -6,9 +6,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
 
-mod support;
+#[path = "support/cluster.rs"]
+mod cluster;
 
 use chrono::Utc;
+use cluster::{setting, start};
 use pfa_vanguard::db::{migrate, pool};
 use pfa_vanguard::domain::generate::{OrganizationPlan, Plan};
 use pfa_vanguard::domain::operation::Operation;
@@ -29,7 +31,6 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use support::{setting, start};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
@@ -267,7 +268,8 @@ fn sync(url: &str, address: &str, organization: &str) -> (Duration, u64) {
     let status_file = format!("/proc/{}/status", process.id());
     let mut most = 0;
     loop {
-        // VmHWM is the peak so far, in kB; gone when the process is.
+        // VmHWM is the peak so far, in kB. The kernel tells nobody when it grows and forgets it when the
+        // process ends, so it is read again and again.
         let status = std::fs::read_to_string(&status_file).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
         most = most.max(peak.unwrap_or(0) / 1_024);

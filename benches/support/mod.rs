@@ -1,12 +1,14 @@
 //! What the benches stand on: a cluster below `target/`, the service on loopback, and a clock.
 
-#![allow(dead_code, unused_imports, reason = "each bench uses its part")]
+#![allow(dead_code, reason = "each bench uses its part")]
 
 mod client;
 mod cluster;
+mod records;
 
 pub use client::Client;
-pub use cluster::{fill, setting, start};
+pub use cluster::{setting, start};
+pub use records::fill;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use pfa_vanguard::http::{AppState, router};

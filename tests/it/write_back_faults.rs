@@ -5,7 +5,6 @@ use crate::support::circuit::Circuit;
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::fake_pems::Fault;
 use serde_json::json;
-use std::time::Duration;
 
 /// Requests of a turn with one change: the head, the reading, the writing, the reading again.
 const REQUESTS: u64 = 4;
@@ -33,8 +32,6 @@ async fn whatever_fails_the_next_turns_heal() {
                 let run = circuit.last_run().await;
                 assert!(run.error.is_some() || run.findings_total > 0, "the log tells: {told}");
             }
-            // A breaker that has opened rests for a moment.
-            tokio::time::sleep(Duration::from_millis(if state == "committed" { 210 } else { 0 })).await;
             circuit.write_until_done().await;
             assert_eq!(circuit.states().await.pop().unwrap().0, "synced", "{told}");
             assert_eq!(circuit.in_pems("1", Field::Model), model, "{told}");

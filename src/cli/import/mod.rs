@@ -14,11 +14,12 @@ use crate::app::{App, AppError};
 use crate::config::{SettingError, Settings};
 use crate::error::{Error, in_one_line};
 use crate::service::PfaMirrorService;
-use backon::{BackoffBuilder as _, ExponentialBuilder};
+use backon::{ExponentialBuilder, Retryable as _};
 use clap::{Args, ValueEnum};
 use load::{load_file, log_refusal};
 use report::Report;
 use source::Source;
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -130,20 +131,16 @@ async fn import(app: &App, settings: &Settings, args: &ImportArgs) -> Result<Rep
 /// staged went with the connection.
 async fn load_with_repetitions(service: &PfaMirrorService, args: &ImportArgs, source: Source) -> Result<Report, CommandError> {
     let pauses = ExponentialBuilder::new().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE).with_max_times(MOST_REPETITIONS);
-    let mut outcome = load_file(service, args, source).await;
-    let mut is_repeated = false;
-    for pause in pauses.build() {
-        match &outcome {
-            Err(error) if is_passing(error, is_repeated) => {
-                eprintln!("{}; trying again in {} s", in_one_line(error), pause.as_secs());
-            }
-            _ => break,
-        }
-        tokio::time::sleep(pause).await;
-        is_repeated = true;
-        outcome = load_file(service, args, Source::open(args).map_err(|error| file_error(args, error))?).await;
-    }
-    outcome
+    let (mut opened, tries) = (Some(source), Cell::new(0));
+    let load = || {
+        tries.set(tries.get() + 1);
+        let source = opened.take().map_or_else(|| Source::open(args).map_err(|error| file_error(args, error)), Ok);
+        async move { load_file(service, args, source?).await }
+    };
+    load.retry(pauses)
+        .when(|error| is_passing(error, tries.get() > 1))
+        .notify(|error, pause| eprintln!("{}; trying again in {} s", in_one_line(error), pause.as_secs()))
+        .await
 }
 
 fn is_passing(error: &CommandError, is_repeated: bool) -> bool {

@@ -25,12 +25,16 @@ use serde_json::json;
 use sqlx::PgPool;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 const ORGANIZATION: &str = "ORG";
 const RECORDS: usize = 40;
 /// Records that a commit changes, and that people in PEMS change, in each round.
 const CHANGED: usize = 8;
+
+/// So many requests a reading and a write-back of a round send at least.
+const REQUESTS: u64 = 24;
 
 /// Both sides of the circle, and what was done on them.
 struct World {
@@ -87,6 +91,21 @@ impl World {
                 .with_records(|records| records.edit(ORGANIZATION, &id.to_string(), json!({"class": class}).as_object().unwrap()));
             assert!(done);
         }
+    }
+
+    /// Waits until PEMS gets the request of this number from now on: a kill then hits what asked it.
+    fn when_asked(&self, number: u64) -> impl Future<Output = ()> + use<> {
+        let (asked, wait) = oneshot::channel();
+        let mut asked = Some(asked);
+        self.pems.pems.reset();
+        self.pems.pems.before_requests(move |request, _| {
+            if request.number == number
+                && let Some(asked) = asked.take()
+            {
+                let _ = asked.send(());
+            }
+        });
+        async { tokio::time::timeout(Duration::from_mins(1), wait).await.expect("PEMS is asked").unwrap() }
     }
 
     /// What everything has come to.
@@ -171,9 +190,9 @@ async fn a_killed_service_loses_no_change_and_leaves_nothing_on_its_way() {
     let (mut hit_writes, mut hit_reads, started) = (0, 0, Instant::now());
     for round in 0..rounds() * 2 {
         world.change(&service, round).await;
+        let asked = world.when_asked(round as u64 * 7 % REQUESTS);
         let mut process = ServiceProcess::start_with(&url, &settings);
-        // The jobs begin within a second; the kill comes early, late, or in the middle of them.
-        tokio::time::sleep(Duration::from_millis(900 + (round as u64 * 37) % 400)).await;
+        asked.await;
         process.kill();
         let syncing: i64 =
             sqlx::query_scalar("select count(*) from pfa_modification where sync_state = 'syncing'").fetch_one(&pool).await.unwrap();
@@ -235,7 +254,7 @@ async fn a_killed_database_loses_no_change_either() {
         world.change(&PfaMirrorService::new(quiet.clone()), round).await;
         let pid: i32 =
             sqlx::query_scalar("select split_part(pg_read_file('postmaster.pid'), e'\\n', 1)::int").fetch_one(&quiet).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(20 + (round as u64 * 29) % 150)).await;
+        world.when_asked(round as u64 * 7 % REQUESTS).await;
         kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
         server.wait_for_exit().await;
         drop(server);

@@ -12,7 +12,7 @@ use pfa_vanguard::service::sync::runs::{Run, RunOutcome};
 use pfa_vanguard::service::sync::{SyncRequest, SyncScope};
 use pfa_vanguard::service::write_back::{WriteBackOptions, WriteRequest, WriteScope};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -97,7 +97,8 @@ impl Circuit {
 
     /// Turns until nothing is due; whatever happens in them.
     pub async fn write_until_done(&self) {
-        for _ in 0..50 {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < deadline {
             let _ = self.write().await;
             if !self.app.service.find_organizations_due().await.unwrap().contains(&self.organization) {
                 return;
