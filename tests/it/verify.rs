@@ -50,6 +50,11 @@ async fn every_difference_is_told_and_nothing_is_changed() {
     // What was read is no drift any more, and what it discontinued is as it should be.
     circuit.read().await.unwrap();
     assert!(verify(&circuit, ORG).status.success());
+    // Nor is a value that nobody can read.
+    circuit.edit("3", &json!({"forecastEnd": "soon"}));
+    circuit.read().await.unwrap();
+    let unreadable = verify(&circuit, ORG);
+    assert!(unreadable.status.success() && said(&unreadable).contains("all as in PEMS"), "{}", said(&unreadable));
     let unknown = verify(&circuit, "NONE");
     assert!(unknown.status.code() == Some(1) && said(&unknown).contains("organization \"NONE\" does not exist"), "{}", said(&unknown));
 }
