@@ -40,7 +40,7 @@ impl PfaMirrorService {
         let mut transaction = self.pool.begin().await?;
         // Readers see that it is on its way, so a claim is a publication.
         lock_organization(&mut transaction, organization, Access::Exclusive).await?;
-        let claims: Vec<_> = sqlx::query!(
+        let mut claims = sqlx::query!(
             r#"
             with due as (
                 select d.id
@@ -87,6 +87,8 @@ impl PfaMirrorService {
         if claims.is_empty() {
             return Ok(Vec::new());
         }
+        // An update returns its rows in any order.
+        claims.sort_unstable_by_key(|claim| (claim.committed_at, claim.id));
         let records: Vec<_> = claims.iter().map(|claim| claim.mirror_id).collect();
         next_publication(&mut transaction, organization).await?;
         rebuild_overlay(&mut transaction, organization, &records, None).await?;
