@@ -4,7 +4,6 @@ use crate::support::TestApp;
 use crate::support::server::TestDatabase;
 use pfa_vanguard::db::migrate::{MIGRATOR, count_pending, migrate};
 use serde_json::json;
-use uuid::Uuid;
 
 #[tokio::test]
 async fn an_empty_database_is_migrated_once() {
@@ -152,29 +151,27 @@ async fn a_session_has_one_draft_a_record_and_states_hold_together() {
 #[tokio::test]
 async fn a_record_that_something_refers_to_cannot_be_deleted() {
     let database = TestDatabase::migrated().await;
-    for (id, reference) in [
-        (1, "insert into pfa_modification (organization_id, session_id, mirror_id, user_id, delta) values ('A', $2, $1, 'planner', '{\"dor\": \"BEO\"}')"),
-        (2, "insert into pfa_mirror_history (organization_id, mirror_id, source_id, version, change_number, changed_by, source, before, after)
-             values ('A', $1, $2, 1, 1, 'planner', 'import', '{}', '{}')"),
-        (3, "insert into pfa_overlay (organization_id, id, session_id, data, version, sync_state, modified_fields, modified_by, modified_at)
-             select organization_id, id, $2, data, version, 'draft', '{}', 'planner', now() from pfa_mirror where id = $1"),
-    ] {
-        let (record, session) = (Uuid::from_u128(id), Uuid::from_u128(9));
-        sqlx::query("insert into organizations (organization_id, name) values ('A', 'A') on conflict do nothing").execute(&database.pool).await.unwrap();
-        sqlx::query("insert into pfa_session (organization_id, id, user_id) values ('A', $1, 'planner') on conflict do nothing")
-            .bind(session).execute(&database.pool).await.unwrap();
-        sqlx::query("insert into pfa_mirror (organization_id, id, data) values ('A', $1, jsonb_build_object('pfaId', $1::text))")
-            .bind(record).execute(&database.pool).await.unwrap();
-        sqlx::query(reference).bind(record).bind(session).execute(&database.pool).await.unwrap();
-    }
-    let delete =
-        async |id: u128| sqlx::query("delete from pfa_mirror where id = $1").bind(Uuid::from_u128(id)).execute(&database.pool).await;
-    for referred in 1..=3 {
+    sqlx::raw_sql(
+        r#"insert into organizations (organization_id, name) values ('A', 'A');
+           insert into pfa_session (organization_id, id, user_id) values ('A', '00000000-0000-0000-0000-00000000000a', 'planner');
+           insert into pfa_mirror (organization_id, id, data)
+           select 'A', ('00000000-0000-0000-0000-00000000000' || n)::uuid, jsonb_build_object('pfaId', n::text) from generate_series(1, 4) n;
+           insert into pfa_modification (organization_id, session_id, mirror_id, user_id, delta)
+           select 'A', '00000000-0000-0000-0000-00000000000a', id, 'planner', '{"dor": "BEO"}' from pfa_mirror where pfa_id = '1';
+           insert into pfa_mirror_history (organization_id, mirror_id, version, change_number, changed_by, source, before, after)
+           select 'A', id, 1, 1, 'planner', 'import', '{}', '{}' from pfa_mirror where pfa_id = '2';
+           insert into pfa_overlay (organization_id, id, session_id, data, version, last_synced_at, sync_state, modified_fields, modified_by, modified_at)
+           select 'A', id, pfa_everybody(), data, 1, now(), 'committed', '{}', 'planner', now() from pfa_mirror where pfa_id = '3';"#,
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    let delete = async |pfa_id: &str| sqlx::query("delete from pfa_mirror where pfa_id = $1").bind(pfa_id).execute(&database.pool).await;
+    for referred in ["1", "2", "3"] {
         let refusal = delete(referred).await.unwrap_err();
         assert_eq!(refusal.as_database_error().unwrap().constraint(), Some("pfa_mirror_keeps_record"), "{referred}");
     }
-    sqlx::query("delete from pfa_modification").execute(&database.pool).await.unwrap();
-    assert_eq!(delete(1).await.unwrap().rows_affected(), 1);
+    assert_eq!(delete("4").await.unwrap().rows_affected(), 1);
 }
 
 /// The version before sandboxes could be edited: drafts, a published change and views of the day before.
