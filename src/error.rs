@@ -84,6 +84,12 @@ pub enum Error {
     /// The organization's write-back is paused.
     #[error("the write-back of organization {0:?} is paused; resume it first")]
     WriteBackPaused(String),
+    /// As many exports are running as may.
+    #[error("as many exports are running as may at once; try again in a moment")]
+    ExportsBusy,
+    /// An export ended before its last record: its client went away or waited too long, or the service stopped.
+    #[error("the export ended before its last record")]
+    ExportCut,
     /// Somebody cancelled the run.
     #[error("the run was cancelled")]
     RunCancelled,

@@ -4,6 +4,7 @@ pub mod conflict;
 pub mod cost;
 pub mod cursor;
 pub mod delta;
+pub mod export;
 pub mod fault;
 pub mod field;
 pub mod filter;

@@ -223,6 +223,8 @@ impl From<Error> for Problem {
                 tracing::warn!("a transaction was given up in favour of another");
                 Self::unavailable("busy", &error.to_string(), 1)
             }
+            Error::ExportsBusy => Self::unavailable("exports_busy", &error.to_string(), 5),
+            Error::ExportCut => Self::unavailable("export_cut", &error.to_string(), 5),
             Error::StatementTimeout => {
                 tracing::warn!("a statement was cancelled after its time-out");
                 Self::unavailable("statement_timeout", &error.to_string(), 1)

@@ -32,6 +32,8 @@ use uuid::Uuid;
 
 /// So many transactions of the write-back are open at once.
 const WRITERS: usize = 2;
+/// So many exports run at once: each holds a connection as long as its client takes.
+const EXPORTERS: usize = 2;
 
 /// The service: cheap to clone, safe to share.
 #[derive(Debug, Clone)]
@@ -42,6 +44,8 @@ pub struct PfaMirrorService {
     /// Places for transactions of the write-back: while they wait for an organization's lock, which a load
     /// can hold for long, most connections are left to readers.
     writers: Arc<Semaphore>,
+    /// Places for exports.
+    exporters: Arc<Semaphore>,
     /// Work that a request has started and nobody waits for.
     background: TaskTracker,
     /// Tells long background work to end.
@@ -54,8 +58,8 @@ impl PfaMirrorService {
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         let summaries = summaries_beside(&pool);
-        let writers = Arc::new(Semaphore::new(WRITERS));
-        Self { pool, summaries, writers, background: TaskTracker::new(), stopping: CancellationToken::new() }
+        let [writers, exporters] = [WRITERS, EXPORTERS].map(|places| Arc::new(Semaphore::new(places)));
+        Self { pool, summaries, writers, exporters, background: TaskTracker::new(), stopping: CancellationToken::new() }
     }
 
     /// Whether the service is being closed.

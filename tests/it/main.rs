@@ -17,6 +17,7 @@ mod cursors;
 mod demo;
 mod edit_rules;
 mod embedded;
+mod exports;
 mod golden;
 mod idle_sessions;
 mod import;

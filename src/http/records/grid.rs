@@ -2,6 +2,7 @@
 
 use super::{PageQuery, read_reader};
 use crate::domain::cursor::Cursor;
+use crate::domain::export::ExportFormat;
 use crate::domain::field::{Field, Kind};
 use crate::domain::filter::{Filter, Range};
 use crate::domain::json::unfit_for_jsonb;
@@ -25,11 +26,11 @@ const MAX_TEXT: usize = 200;
 /// Most rows of a page.
 const MAX_LIMIT: u32 = 5_000;
 
-/// What the grid can be asked for. Documentation only: `read_page_query` reads them one by one.
+/// Which records, in which sandbox and order. Documentation only: `read_page_query` reads them one by one.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 #[expect(dead_code, reason = "the parameters are read one by one, so that every fault is told at once")]
-pub struct GridParameters {
+pub struct SelectionParameters {
     /// Any of these categories.
     category: Option<Vec<String>>,
     /// Any of these classes.
@@ -82,6 +83,13 @@ pub struct GridParameters {
     /// Only these keys, separated by commas.
     #[param(example = "pfaId,category,forecastStart")]
     fields: Option<String>,
+}
+
+/// Where a page of the grid stands. Documentation only, too.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[expect(dead_code, reason = "the parameters are read one by one, so that every fault is told at once")]
+pub struct PageParameters {
     /// Rows a page.
     #[param(minimum = 1, maximum = 5000, default = 100)]
     limit: Option<u32>,
@@ -92,12 +100,33 @@ pub struct GridParameters {
     count: Option<String>,
 }
 
+/// Reads the parameters of an export, or tells every fault.
+pub(super) fn read_export(organization: String, caller: Caller, mut parameters: Parameters) -> Result<(PageQuery, ExportFormat), Problem> {
+    let words = ExportFormat::ALL.map(ExportFormat::word);
+    let format = parameters.choose("format", &words, |word| ExportFormat::ALL.into_iter().find(|format| format.word() == word));
+    let query = PageQuery {
+        reader: read_reader(organization, caller, &mut parameters),
+        filter: read_filter(&mut parameters),
+        sort: read_sort(&mut parameters),
+        fields: read_fields(&mut parameters),
+        limit: 0,
+        cursor: None,
+        count: CountKind::None,
+    };
+    parameters.finish()?;
+    Ok((query, format.unwrap_or(ExportFormat::Ndjson)))
+}
+
+fn read_fields(parameters: &mut Parameters) -> Option<Vec<Field>> {
+    parameters.choose_list("fields", &Field::keys(), Field::from_key)
+}
+
 /// Reads all parameters of the grid, or tells every fault.
 pub(super) fn read_page_query(organization: String, caller: Caller, mut parameters: Parameters) -> Result<PageQuery, Problem> {
     let reader = read_reader(organization, caller, &mut parameters);
     let filter = read_filter(&mut parameters);
     let sort = read_sort(&mut parameters);
-    let fields = parameters.choose_list("fields", &Field::keys(), Field::from_key);
+    let fields = read_fields(&mut parameters);
     let limit = parameters.read("limit", &format!("a number from 1 to {MAX_LIMIT}"), |text| {
         // Digits only: a plus sign would parse, too.
         text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit())).filter(|limit| (1..=MAX_LIMIT).contains(limit))

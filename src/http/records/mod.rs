@@ -1,9 +1,10 @@
-//! `GET /orgs/{org}/records` and `GET /orgs/{org}/records/{pfaId}`.
+//! `GET /orgs/{org}/records`, `…/records/{pfaId}` and `…/records/export`.
 
+pub(super) mod export;
 mod grid;
 
-pub use grid::GridParameters;
 pub(super) use grid::read_filter;
+pub use grid::{PageParameters, SelectionParameters};
 
 use crate::error::Error;
 use crate::http::AppState;
@@ -83,7 +84,7 @@ pub struct PageInfo {
 /// Published records; with `session` the sandbox's own drafts on top. Filters, order and count act
 /// on the merged values. Discontinued records are hidden unless asked for.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/records", tag = "records", operation_id = "listRecords",
-    params(("org" = String, Path, description = "Code of the organization"), GridParameters),
+    params(("org" = String, Path, description = "Code of the organization"), SelectionParameters, PageParameters),
     responses((status = 200, body = RecordPage), (status = 304, description = "The client has this page"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]

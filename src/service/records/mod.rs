@@ -1,5 +1,6 @@
-//! Merged records: the grid page and the single record.
+//! Merged records: the grid page, the single record and exports.
 
+mod export;
 mod order;
 mod predicates;
 mod statement;

@@ -49,6 +49,7 @@ fn page_after(query: &PageQuery, prefix: &str) -> Builder {
     if splits {
         sql.push("with head as materialized (");
         push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head);
+        push_limit(&mut sql, query);
         sql.push(") ");
     }
     sql.push("select ");
@@ -92,11 +93,52 @@ fn page_after(query: &PageQuery, prefix: &str) -> Builder {
         };
         sql.push("(");
         push_ordered_branch(&mut sql, query, branch, segment);
+        if segment == Segment::Tail {
+            push_tail_limit(&mut sql, query);
+        } else {
+            push_limit(&mut sql, query);
+        }
         sql.push(")");
     }
     order::push_merged_order(&mut sql, &query.sort);
     push_limit(&mut sql, query);
     sql.push(") merged) page");
+    sql
+}
+
+/// All matching rows, one by one in order: the fields asked for as `f0, f1, …`, or the whole record as
+/// text with its `meta`. Limit and cursor are of no account.
+pub(super) fn export(query: &PageQuery) -> Builder {
+    let mut sql = Builder::new("select ");
+    match &query.fields {
+        None => {
+            sql.push("data::text as record, pfa_meta(id, version, sync_state, modified_fields, modified_by, modified_at) as meta");
+        }
+        Some(fields) => {
+            for (index, field) in fields.iter().enumerate() {
+                let separator = if index == 0 { "" } else { ", " };
+                match field.kind() {
+                    Kind::Flag => sql.push(format_args!("{separator}pfa_flag(f{index} #>> '{{}}') as f{index}")),
+                    _ => sql.push(format_args!("{separator}f{index}")),
+                };
+            }
+        }
+    }
+    sql.push(" from (");
+    let whole = if excludes_nulls(query) { Segment::Head } else { Segment::Whole };
+    for (index, branch) in branches(&query.reader).into_iter().enumerate() {
+        if index > 0 {
+            sql.push(" union all ");
+        }
+        let segments = if branch == Branch::Mirror && splits_mirror(query) { vec![Segment::Head, Segment::Tail] } else { vec![whole] };
+        for (index, segment) in segments.into_iter().enumerate() {
+            sql.push(if index == 0 { "(" } else { " union all (" });
+            push_ordered_branch(&mut sql, query, branch, segment);
+            sql.push(")");
+        }
+    }
+    order::push_merged_order(&mut sql, &query.sort);
+    sql.push(") merged");
     sql
 }
 
@@ -171,7 +213,7 @@ fn push_row(sql: &mut Builder, fields: Option<&[Field]>) {
     sql.push(")");
 }
 
-/// `select … from … where … order by … limit …` of one branch.
+/// `select … from … where … order by …` of one branch.
 fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, segment: Segment) {
     sql.push("select r.id, r.version, ");
     match &query.fields {
@@ -202,13 +244,6 @@ fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, seg
     predicates::push_filter(sql, &query.filter);
     order::push_segment(sql, query, segment);
     order::push_branch_order(sql, &query.sort, segment);
-    if segment == Segment::Tail {
-        sql.push(" limit greatest(0, ");
-        sql.push_bind(i64::from(query.limit) + 1);
-        sql.push(" - (select count(*) from head))");
-    } else {
-        push_limit(sql, query);
-    }
 }
 
 fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch) {
@@ -267,4 +302,11 @@ fn push_count(sql: &mut Builder, query: &PageQuery) {
 fn push_limit(sql: &mut Builder, query: &PageQuery) {
     sql.push(" limit ");
     sql.push_bind(i64::from(query.limit) + 1);
+}
+
+/// What the head has left of the limit.
+fn push_tail_limit(sql: &mut Builder, query: &PageQuery) {
+    sql.push(" limit greatest(0, ");
+    sql.push_bind(i64::from(query.limit) + 1);
+    sql.push(" - (select count(*) from head))");
 }

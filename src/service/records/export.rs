@@ -1,0 +1,118 @@
+//! Exports: all matching records of one snapshot, sent while they are read.
+//!
+//! A task reads the rows and hands them over in chunks; it waits while the client takes them, so an
+//! export needs the memory of two chunks however many records it has.
+
+use super::{PageQuery, statement};
+use crate::domain::export::{Cell, ExportFormat, RowWriter};
+use crate::domain::field::{Field, Kind};
+use crate::error::{Error, Result, refusal};
+use crate::service::PfaMirrorService;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use sqlx::postgres::PgRow;
+use sqlx::{Connection as _, PgConnection, Row as _};
+use std::time::Duration;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+/// So many bytes are handed over at once.
+const CHUNK: usize = 64 * 1024;
+/// A client that takes nothing for so long is given up: it holds a connection of the database.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+impl PfaMirrorService {
+    /// All matching records, as text in chunks; with `fields` only these, without `_meta`. The query's
+    /// limit, cursor and count are of no account.
+    ///
+    /// # Errors
+    /// [`Error::ExportsBusy`] when as many exports are running as may; when the organization or session is
+    /// not there; or the database fails, which can also come after the first chunks: then the export is not whole.
+    pub async fn export_records(&self, query: PageQuery, format: ExportFormat) -> Result<impl Stream<Item = Result<Vec<u8>>> + use<>> {
+        let place = self.exporters.clone().try_acquire_owned().map_err(|_| Error::ExportsBusy)?;
+        let mut connection = self.pool.acquire().await?;
+        check_reader(&mut connection, &query).await?;
+        let (sender, receiver) = mpsc::channel(1);
+        let stopping = self.stopping.clone();
+        self.background.spawn(async move {
+            let sent =
+                stopping.run_until_cancelled(send_rows(&mut connection, query, format, &sender)).await.unwrap_or(Err(Error::ExportCut));
+            if sent.is_err() {
+                // Rows are still on their way on this connection.
+                connection.close_on_drop();
+            }
+            let _ = sender.send_timeout(sent.map(|()| Piece::End), PATIENCE).await;
+            drop(place);
+        });
+        let mut pieces = Box::pin(stream::try_unfold(receiver, next_rows));
+        // The first piece tells whether the statement works at all.
+        let first = pieces.try_next().await?;
+        Ok(stream::iter(first.map(Ok)).chain(pieces))
+    }
+}
+
+/// What the task hands over.
+enum Piece {
+    Rows(Vec<u8>),
+    /// That was all; without it the export is not whole.
+    End,
+}
+
+async fn next_rows(mut pieces: Receiver<Result<Piece>>) -> Result<Option<(Vec<u8>, Receiver<Result<Piece>>)>> {
+    match pieces.recv().await.unwrap_or(Err(Error::ExportCut))? {
+        Piece::Rows(rows) => Ok(Some((rows, pieces))),
+        Piece::End => Ok(None),
+    }
+}
+
+async fn check_reader(connection: &mut PgConnection, query: &PageQuery) -> Result<()> {
+    let reader = &query.reader;
+    let refused = sqlx::query_scalar!("select pfa_refusal($1, $2, $3)", reader.organization, reader.session, reader.user)
+        .fetch_one(connection)
+        .await?;
+    refusal(refused.as_deref(), &reader.organization)
+}
+
+async fn send_rows(connection: &mut PgConnection, mut query: PageQuery, format: ExportFormat, to: &Sender<Result<Piece>>) -> Result<()> {
+    if format == ExportFormat::Csv && query.fields.is_none() {
+        query.fields = Some(Field::ALL.to_vec());
+    }
+    let mut writer = RowWriter::new(format, query.fields.as_deref().unwrap_or_default());
+    let mut transaction = connection.begin().await?;
+    // It takes as long as the client takes. And the server looks whether there still is one.
+    sqlx::raw_sql("set local statement_timeout = 0; set local client_connection_check_interval = '2s'").execute(&mut *transaction).await?;
+    let mut statement = statement::export(&query);
+    let mut rows = statement.build().fetch(&mut *transaction);
+    while let Some(row) = rows.try_next().await? {
+        push_row(&mut writer, &row, query.fields.is_none())?;
+        if writer.len() >= CHUNK {
+            hand_over(to, writer.take()).await?;
+        }
+    }
+    drop(rows);
+    transaction.commit().await?;
+    hand_over(to, writer.take()).await
+}
+
+/// Waits until the client takes it.
+async fn hand_over(to: &Sender<Result<Piece>>, rows: Vec<u8>) -> Result<()> {
+    to.send_timeout(Ok(Piece::Rows(rows)), PATIENCE).await.map_err(|_| Error::ExportCut)
+}
+
+fn push_row(writer: &mut RowWriter, row: &PgRow, is_whole: bool) -> Result<()> {
+    if is_whole {
+        writer.push_record(row.try_get(0)?, row.try_get(1)?);
+        return Ok(());
+    }
+    let cells: Result<Vec<_>> = writer.fields().iter().enumerate().map(|(index, field)| read_cell(row, index, *field)).collect();
+    writer.push(&cells?);
+    Ok(())
+}
+
+fn read_cell(row: &PgRow, index: usize, field: Field) -> Result<Cell<'_>> {
+    let cell = match field.kind() {
+        Kind::Text(_) | Kind::Word(_) => row.try_get::<Option<&str>, _>(index)?.map(Cell::Text),
+        Kind::Date => row.try_get::<Option<_>, _>(index)?.map(Cell::Date),
+        Kind::Amount => row.try_get::<Option<_>, _>(index)?.map(Cell::Amount),
+        Kind::Flag => row.try_get::<Option<_>, _>(index)?.map(Cell::Flag),
+    };
+    Ok(cell.unwrap_or(Cell::Null))
+}
