@@ -1,5 +1,5 @@
-//! Loads and write-backs: the apply step beside a plain COPY, a second load of the same records, the
-//! memory of a process that reads PEMS, and write-backs beside what the rate limit allows.
+//! The way from PEMS and back to it: the memory of a process that reads PEMS, and write-backs beside what
+//! the rate limit allows.
 //!
 //! `cargo bench --bench sync` works in a cluster of its own below `target/`, which it deletes at the
 //! end. `BENCH_RECORDS` and `BENCH_WRITES` change the size.
@@ -20,13 +20,12 @@ use pfa_vanguard::pems::{Credentials, FieldMap, PemsClient, PemsOptions};
 use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::commit::{Commit, CommitMode};
 use pfa_vanguard::service::edits::{BulkEdit, Selection};
-use pfa_vanguard::service::ingest::{Applied, Batch};
+use pfa_vanguard::service::ingest::Batch;
 use pfa_vanguard::service::sessions::Sandbox;
 use pfa_vanguard::service::write_back::{WriteBackOptions, WriteRequest, WriteScope};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 use sqlx::PgPool;
-use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::Command;
@@ -36,8 +35,6 @@ use uuid::Uuid;
 
 /// Records that are copied at once, as a page of PEMS has them.
 const PAGE: usize = 5_000;
-/// What the former application loaded in a second.
-const FORMER_PER_SECOND: f64 = 417.0;
 /// Requests that a write-back needs: read, write, read again.
 const REQUESTS: u32 = 3;
 const RATE: u32 = 10;
@@ -56,7 +53,6 @@ async fn main() {
     let plan = Plan::skewed(records, 1, 42).organizations.remove(0);
     let bench = Bench { service: PfaMirrorService::new(pool.clone()), pool, plan };
     bench.service.save_organization(&bench.plan.code, &bench.plan.code).await.unwrap();
-    bench.measure_loads().await;
     bench.measure_reading(&url).await;
     bench.measure_writes(writes).await;
     bench.service.close().await;
@@ -78,77 +74,6 @@ impl Bench {
 
     async fn empty(&self) {
         sqlx::raw_sql("truncate pfa_mirror cascade").execute(&self.pool).await.unwrap();
-    }
-
-    /// A plain COPY of the same records into the same table with the same indexes.
-    async fn copy(&self) -> Duration {
-        let mut connection = self.pool.acquire().await.unwrap();
-        let mut copy = connection.copy_in_raw("copy pfa_mirror (organization_id, data) from stdin").await.unwrap();
-        let mut took = Duration::ZERO;
-        for page in self.pages() {
-            let mut lines = String::new();
-            for record in page {
-                let data = serde_json::to_string(&record.data).unwrap().replace('\\', "\\\\");
-                writeln!(lines, "{}\t{data}", self.plan.code).unwrap();
-            }
-            let started = Instant::now();
-            copy.send(lines.into_bytes()).await.unwrap();
-            took += started.elapsed();
-        }
-        let started = Instant::now();
-        copy.finish().await.unwrap();
-        took + started.elapsed()
-    }
-
-    /// Staging and the apply step.
-    async fn load(&self) -> (Duration, Applied) {
-        let mut load = self.service.begin_load(&[&self.plan.code]).await.unwrap();
-        let mut took = Duration::ZERO;
-        for page in self.pages() {
-            let started = Instant::now();
-            load.stage(&page).await.unwrap();
-            took += started.elapsed();
-        }
-        let started = Instant::now();
-        let applied = load.apply(&Batch::import(&self.plan.code, Uuid::new_v4(), "bench")).await.unwrap();
-        load.commit(|_| ()).await.unwrap();
-        (took + started.elapsed(), applied)
-    }
-
-    async fn rows_written(&self) -> i64 {
-        sqlx::raw_sql("select pg_stat_force_next_flush()").execute(&self.pool).await.unwrap();
-        sqlx::query_scalar("select n_tup_ins + n_tup_upd + n_tup_del from pg_stat_user_tables where relname = 'pfa_mirror'")
-            .fetch_one(&self.pool)
-            .await
-            .unwrap()
-    }
-
-    async fn measure_loads(&self) {
-        let count = self.plan.records;
-        println!("{count} records\n");
-        let floor = self.copy().await;
-        self.empty().await;
-        let (first, applied) = self.load().await;
-        assert_eq!(applied.inserted, count);
-        self.service.vacuum_mirror().await.unwrap();
-        let before = self.rows_written().await;
-        let (again, applied) = self.load().await;
-        assert_eq!(applied.unchanged, count);
-        let written = self.rows_written().await - before;
-        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-        let per_second = count as f64 / first.as_secs_f64();
-        println!("| work | time | ratio | at most |\n|---|---|---|---|");
-        println!("| floor: plain COPY into the mirror with all its indexes | {:.1} s | 1 | |", floor.as_secs_f64());
-        println!("| first load: staging and apply | {:.1} s | {:.2} of the floor | 1.50 |", first.as_secs_f64(), ratio(first, floor));
-        println!(
-            "| the same records again ({written} rows written) | {:.1} s | {:.2} of the first load | 0.30 |",
-            again.as_secs_f64(),
-            ratio(again, first)
-        );
-        println!(
-            "\n{per_second:.0} records a second, {:.0} times the former application's {FORMER_PER_SECOND} (at least 25)\n",
-            per_second / FORMER_PER_SECOND
-        );
     }
 
     /// A process that reads all of it from a stand-in for PEMS: into an empty mirror, and again.

@@ -50,11 +50,43 @@ impl Client {
         };
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_lowercase();
         let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
-        while bytes.len() < end + length {
-            self.stream.read_buf(&mut bytes).await.unwrap();
+        let body = if head.contains("transfer-encoding: chunked") {
+            self.read_chunks(bytes.split_off(end)).await
+        } else {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+            while bytes.len() < end + length {
+                self.read_more(&mut bytes).await;
+            }
+            bytes.split_off(end)
+        };
+        Answer { status, body: String::from_utf8(body).unwrap() }
+    }
+
+    /// A body in chunks, of which the first bytes are here.
+    async fn read_chunks(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        let (mut body, mut at) = (Vec::with_capacity(1 << 20), 0);
+        loop {
+            let line_end = loop {
+                if let Some(length) = bytes[at..].windows(2).position(|window| window == b"\r\n") {
+                    break at + length;
+                }
+                self.read_more(&mut bytes).await;
+            };
+            let size = usize::from_str_radix(std::str::from_utf8(&bytes[at..line_end]).unwrap(), 16).unwrap();
+            at = line_end + 2;
+            while bytes.len() < at + size + 2 {
+                self.read_more(&mut bytes).await;
+            }
+            body.extend_from_slice(&bytes[at..at + size]);
+            at += size + 2;
+            if size == 0 {
+                return body;
+            }
         }
-        Answer { status, body: String::from_utf8(bytes.split_off(end)).unwrap() }
+    }
+
+    async fn read_more(&mut self, bytes: &mut Vec<u8>) {
+        assert_ne!(self.stream.read_buf(bytes).await.unwrap(), 0, "the connection was closed");
     }
 }
 

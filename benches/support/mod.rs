@@ -1,7 +1,5 @@
 //! What the benches stand on: a cluster below `target/`, the service on loopback, and a clock.
 
-#![allow(dead_code, reason = "each bench uses its part")]
-
 mod client;
 mod cluster;
 mod records;

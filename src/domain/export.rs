@@ -1,9 +1,8 @@
 //! The rows of an export as text: CSV for spreadsheets, NDJSON for programs.
 
 use crate::domain::field::Field;
-use chrono::NaiveDate;
-use rust_decimal::Decimal;
-use std::io::Write as _;
+use crate::domain::row::{Cell, Meta, push_fields, push_record};
+use std::borrow::Cow;
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,37 +36,19 @@ impl ExportFormat {
     }
 }
 
-/// The value of one field of one row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cell<'a> {
-    /// No value.
-    Null,
-    /// Text of any kind.
-    Text(&'a str),
-    /// A calendar date.
-    Date(NaiveDate),
-    /// An amount of money.
-    Amount(Decimal),
-    /// A flag.
-    Flag(bool),
-}
-
 /// Writes rows to a buffer that is taken away piece by piece.
 #[derive(Debug)]
 pub struct RowWriter {
     format: ExportFormat,
     fields: Vec<Field>,
-    /// `"key":` of each field, as JSON has it.
-    keys: Vec<String>,
-    buffer: Vec<u8>,
+    buffer: String,
 }
 
 impl RowWriter {
     /// A writer of rows with these fields; CSV begins with their names.
     #[must_use]
     pub fn new(format: ExportFormat, fields: &[Field]) -> Self {
-        let keys = fields.iter().map(|field| format!("\"{}\":", field.key())).collect();
-        let mut writer = Self { format, fields: fields.to_vec(), keys, buffer: Vec::new() };
+        let mut writer = Self { format, fields: fields.to_vec(), buffer: String::new() };
         if format == ExportFormat::Csv {
             let names: Vec<_> = fields.iter().map(|field| Cell::Text(field.key())).collect();
             writer.push_csv(&names);
@@ -85,16 +66,17 @@ impl RowWriter {
     pub fn push(&mut self, cells: &[Cell<'_>]) {
         match self.format {
             ExportFormat::Csv => self.push_csv(cells),
-            ExportFormat::Ndjson => self.push_object(cells),
+            ExportFormat::Ndjson => {
+                push_fields(&mut self.buffer, &self.fields, cells, None);
+                self.buffer.push('\n');
+            }
         }
     }
 
-    /// Adds a record that is JSON text already.
-    pub fn push_record(&mut self, record: &str, meta: &str) {
-        self.buffer.extend_from_slice(record.strip_suffix('}').unwrap_or(record).as_bytes());
-        self.buffer.extend_from_slice(b", \"_meta\": ");
-        self.buffer.extend_from_slice(meta.as_bytes());
-        self.buffer.extend_from_slice(b"}\n");
+    /// Adds a whole record, which is JSON text already.
+    pub fn push_record(&mut self, record: &str, meta: &Meta<'_>) {
+        push_record(&mut self.buffer, record, meta);
+        self.buffer.push('\n');
     }
 
     /// Bytes that wait to be taken.
@@ -111,52 +93,38 @@ impl RowWriter {
 
     /// Takes what was written so far.
     #[must_use]
-    pub fn take(&mut self) -> Vec<u8> {
+    pub fn take(&mut self) -> String {
         let capacity = self.buffer.capacity();
-        std::mem::replace(&mut self.buffer, Vec::with_capacity(capacity))
-    }
-
-    fn push_object(&mut self, cells: &[Cell<'_>]) {
-        for (index, (key, cell)) in self.keys.iter().zip(cells).enumerate() {
-            self.buffer.push(if index == 0 { b'{' } else { b',' });
-            self.buffer.extend_from_slice(key.as_bytes());
-            // Writing to memory cannot fail.
-            let _ = match cell {
-                Cell::Null => self.buffer.write_all(b"null"),
-                Cell::Text(text) => serde_json::to_writer(&mut self.buffer, text).map_err(Into::into),
-                Cell::Date(date) => write!(self.buffer, "\"{date}\""),
-                Cell::Amount(amount) => write!(self.buffer, "{amount}"),
-                Cell::Flag(flag) => write!(self.buffer, "{flag}"),
-            };
-        }
-        self.buffer.extend_from_slice(b"}\n");
+        std::mem::replace(&mut self.buffer, String::with_capacity(capacity))
     }
 
     fn push_csv(&mut self, cells: &[Cell<'_>]) {
-        let mut line = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(&mut self.buffer);
-        for cell in cells {
-            // Writing to memory cannot fail.
-            let _ = match cell {
-                Cell::Null => line.write_field(""),
-                Cell::Text(text) => line.write_field(without_formula(text).as_ref()),
-                Cell::Date(date) => line.write_field(date.to_string()),
-                Cell::Amount(amount) => line.write_field(amount.to_string()),
-                Cell::Flag(flag) => line.write_field(if *flag { "true" } else { "false" }),
-            };
-        }
-        let _ = line.write_record(None::<&[u8]>);
+        let texts = cells.iter().map(|cell| match cell {
+            Cell::Null => Cow::Borrowed(""),
+            Cell::Text(text) => without_formula(text),
+            Cell::Date(date) => date.to_string().into(),
+            Cell::Amount(amount) => amount.to_string().into(),
+            Cell::Flag(flag) => Cow::Borrowed(if *flag { "true" } else { "false" }),
+        });
+        let mut line = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+        // Writing to memory cannot fail.
+        let _ = line.write_record(texts.map(|text| text.into_owned()));
+        self.buffer.push_str(&String::from_utf8_lossy(&line.into_inner().unwrap_or_default()));
     }
 }
 
 /// A spreadsheet would run text that begins so as a formula; the quote makes it text.
 /// <https://owasp.org/www-community/attacks/CSV_Injection>
-fn without_formula(text: &str) -> std::borrow::Cow<'_, str> {
+fn without_formula(text: &str) -> Cow<'_, str> {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}").into() } else { text.into() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::NaiveDate;
+    use rust_decimal::Decimal;
+    use uuid::Uuid;
 
     const FIELDS: [Field; 5] = [Field::PfaId, Field::Model, Field::ForecastStart, Field::MonthlyRate, Field::IsActualized];
 
@@ -171,7 +139,7 @@ mod tests {
             Cell::Flag(true),
         ]);
         writer.push(&[Cell::Text("=1+1"), Cell::Text("-"), Cell::Null, Cell::Null, Cell::Null]);
-        String::from_utf8(writer.take()).expect("text")
+        writer.take()
     }
 
     #[test]
@@ -186,16 +154,16 @@ mod tests {
     fn ndjson_is_an_object_a_line() {
         assert_eq!(
             written(ExportFormat::Ndjson),
-            "{\"pfaId\":\"1\",\"model\":\"a \\\"b\\\", c\\n\",\"forecastStart\":\"2025-03-01\",\"monthlyRate\":-1500.50,\"isActualized\":true}\n\
-             {\"pfaId\":\"=1+1\",\"model\":\"-\",\"forecastStart\":null,\"monthlyRate\":null,\"isActualized\":null}\n"
+            "{\"pfaId\": \"1\", \"model\": \"a \\\"b\\\", c\\n\", \"forecastStart\": \"2025-03-01\", \"monthlyRate\": -1500.50, \"isActualized\": true}\n\
+             {\"pfaId\": \"=1+1\", \"model\": \"-\", \"forecastStart\": null, \"monthlyRate\": null, \"isActualized\": null}\n"
         );
     }
 
     #[test]
-    fn records_get_their_meta() {
+    fn what_was_taken_is_not_written_again() {
         let mut writer = RowWriter::new(ExportFormat::Ndjson, &[]);
-        writer.push_record("{\"a\": 1}", "{\"v\": 2}");
-        assert_eq!(writer.take(), b"{\"a\": 1, \"_meta\": {\"v\": 2}}\n");
+        writer.push_record("{\"a\": 1}", &Meta { id: Uuid::nil(), version: 2, shown: None });
+        assert!(writer.take().starts_with("{\"a\": 1, \"_meta\": {"));
         assert!(writer.is_empty());
     }
 }

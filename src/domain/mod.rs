@@ -14,6 +14,7 @@ pub mod kpi;
 pub mod operation;
 pub mod patch;
 pub mod record;
+pub mod row;
 pub mod rules;
 pub mod sort;
 pub mod status;

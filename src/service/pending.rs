@@ -3,12 +3,12 @@
 use crate::error::Result;
 use crate::service::PfaMirrorService;
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 /// A committed change that PEMS does not have yet.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct PendingWriteBack {
     /// Its id.
     pub id: Uuid,
@@ -16,8 +16,8 @@ pub struct PendingWriteBack {
     pub mirror_id: Uuid,
     /// The record.
     pub pfa_id: String,
-    /// The changed fields.
-    pub delta: Map<String, Value>,
+    /// The changed fields, as the database wrote them.
+    pub delta: Box<RawValue>,
     /// Their keys, sorted.
     pub modified_fields: Vec<String>,
     /// committed.
@@ -46,13 +46,14 @@ impl PfaMirrorService {
         let (after_at, after_id) = after.unzip();
         let pending = sqlx::query!(
             r#"
-            select d.id, d.mirror_id, m.pfa_id as "pfa_id!", d.delta as "delta: Json<Map<String, Value>>", d.modified_fields as "modified_fields!",
+            select d.id, d.mirror_id, m.pfa_id as "pfa_id!", d.delta as "delta: Json<Box<RawValue>>", d.modified_fields as "modified_fields!",
                    d.sync_state, d.committed_at as "committed_at!", d.attempts, d.next_attempt_at, d.last_error
               from pfa_modification d
               join pfa_mirror m on m.organization_id = d.organization_id and m.id = d.mirror_id
              where d.organization_id = $1
                and d.sync_state = 'committed'
-               and ($2::timestamptz is null or (d.committed_at, d.id) > ($2, $3))
+               -- Always a range of the index, also in a plan for any place.
+               and (d.committed_at, d.id) > (coalesce($2::timestamptz, '-infinity'), coalesce($3::uuid, pfa_everybody()))
              order by d.committed_at, d.id
              limit $4
             "#,
@@ -61,7 +62,7 @@ impl PfaMirrorService {
             after_id as _,
             i64::from(limit),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&self.summaries)
         .await?;
         if pending.is_empty() {
             self.check_organization(organization).await?;

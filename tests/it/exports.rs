@@ -109,7 +109,7 @@ async fn begin(app: &TestApp) -> Response<Body> {
 async fn senders(app: &TestApp) -> Vec<i32> {
     sqlx::query_scalar(
         "select pid from pg_stat_activity
-          where datname = current_database() and state = 'active' and query like '%as record%' and pid <> pg_backend_pid()",
+          where datname = current_database() and state = 'active' and query like '%) merged' and pid <> pg_backend_pid()",
     )
     .fetch_all(app.pool())
     .await

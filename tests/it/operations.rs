@@ -29,7 +29,7 @@ const fn tested(
     Tested { operation, asked, success, problem: Some(problem), foreign: Some(foreign) }
 }
 
-const OPERATIONS: [Tested; 37] = [
+const OPERATIONS: [Tested; 38] = [
     Tested { operation: "checkLiveness", asked: &["/healthz"], success: HEALTH, problem: None, foreign: None },
     Tested { operation: "checkReadiness", asked: &["/readyz"], success: HEALTH, problem: None, foreign: None },
     Tested { operation: "readMetrics", asked: &["/metrics"], success: HEALTH, problem: None, foreign: None },
@@ -46,6 +46,13 @@ const OPERATIONS: [Tested; 37] = [
         "contract::a_page_tells_its_count_and_where_the_next_begins",
         "problems::a_bad_parameter_is_named_with_what_is_allowed",
         "problems::what_is_not_there_or_not_yours_is_404",
+    ),
+    tested(
+        "exportRecords",
+        &["records/export"],
+        "exports::an_export_has_the_rows_of_the_grid_in_its_order",
+        "exports::bad_questions_and_foreign_sandboxes_are_refused",
+        "exports::bad_questions_and_foreign_sandboxes_are_refused",
     ),
     tested(
         "getRecord",

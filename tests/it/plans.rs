@@ -41,7 +41,9 @@ async fn assert_plan(app: &TestApp, query: &PageQuery, index: &str) {
     let used: Vec<_> = nodes.iter().filter_map(|node| node["Index Name"].as_str()).collect();
     assert!(used.contains(&index), "{index} in {used:?}");
     for node in &nodes {
-        assert_ne!(node["Node Type"], "Seq Scan", "{plan:#}");
+        // What admits the reader is one block here.
+        let is_admission = ["organizations", "pfa_session"].iter().any(|table| node["Relation Name"] == *table);
+        assert!(node["Node Type"] != "Seq Scan" || is_admission, "{plan:#}");
         let rows = node["Actual Rows"].as_f64().unwrap_or_default() * node["Actual Loops"].as_f64().unwrap_or_default();
         assert!(rows <= 1_500.0, "{} reads {rows} rows for a page of 200: {plan:#}", node["Node Type"]);
         if node["Relation Name"] == "pfa_mirror" {

@@ -110,16 +110,23 @@ async fn busy_organization() -> TestApp {
 
 /// The plan of the statement of the service that contains a text, with these arguments, as it ran.
 async fn plan_of(app: &TestApp, part: &str, arguments: &str) -> Value {
+    plan_in(app, "force_custom_plan", part, arguments).await
+}
+
+/// The same in a mode of the plan cache.
+async fn plan_in(app: &TestApp, mode: &str, part: &str, arguments: &str) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
     let statements = fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
     let statements = statements.map(|text| serde_json::from_str::<Value>(&text).unwrap()["query"].as_str().unwrap().to_owned());
     let found: Vec<_> = statements.filter(|statement| statement.contains(part)).collect();
     assert_eq!(found.len(), 1, "{found:?}");
     let mut connection = app.pool().acquire().await.unwrap();
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("deallocate all; prepare hot as {}", found[0]))).execute(&mut *connection).await.unwrap();
+    let prepare = format!("set plan_cache_mode = {mode}; deallocate all; prepare hot as {}", found[0]);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(prepare)).execute(&mut *connection).await.unwrap();
     let explain = format!("explain (analyze, timing off, format json) execute hot({arguments})");
     let plan: sqlx::types::Json<Value> =
         sqlx::query_scalar(sqlx::AssertSqlSafe(explain)).persistent(false).fetch_one(&mut *connection).await.unwrap();
+    sqlx::raw_sql("set plan_cache_mode = force_custom_plan").execute(&mut *connection).await.unwrap();
     plan.0[0]["Plan"].clone()
 }
 
@@ -147,10 +154,13 @@ async fn lists_read_their_own_rows_by_their_index() {
     let somewhere = "'2999-01-01', '00000000-0000-0000-0000-000000000000'";
     let record: String = sqlx::query_scalar("select min(id::text) from pfa_mirror").fetch_one(app.pool()).await.unwrap();
 
-    let pending = "d.sync_state = 'committed'\n               and ($2";
+    let pending = "(d.committed_at, d.id) > (coalesce($2";
     for after in ["null, null", "now() - interval '1 hour', '00000000-0000-0000-0000-000000000000'"] {
-        let plan = plan_of(&app, pending, &format!("'HOLNG', {after}, 100")).await;
-        assert_reads_its_own_rows(&plan, "pfa_modification_pending", 100.0);
+        // It runs where plans are kept.
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            let plan = plan_in(&app, mode, pending, &format!("'HOLNG', {after}, 100")).await;
+            assert_reads_its_own_rows(&plan, "pfa_modification_pending", 100.0);
+        }
     }
     let conflicts = "(conflicted_at, id) > ($7, $8)";
     for after in ["null, null", "now() - interval '1 hour', '00000000-0000-0000-0000-000000000000'"] {

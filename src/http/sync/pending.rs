@@ -10,7 +10,7 @@ use axum::Json as JsonAnswer;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -34,7 +34,8 @@ pub struct PendingAnswer {
     /// The record.
     pub pfa_id: String,
     /// The changed fields.
-    pub delta: Map<String, Value>,
+    #[schema(value_type = Object)]
+    pub delta: Box<RawValue>,
     /// Their keys, sorted.
     pub modified_fields: Vec<String>,
     /// committed.

@@ -3,9 +3,10 @@
 //! A task reads the rows and hands them over in chunks; it waits while the client takes them, so an
 //! export needs the memory of two chunks however many records it has.
 
+use super::row::{META_WIDTH, read_cells, read_meta};
 use super::{PageQuery, statement};
-use crate::domain::export::{Cell, ExportFormat, RowWriter};
-use crate::domain::field::{Field, Kind};
+use crate::domain::export::{ExportFormat, RowWriter};
+use crate::domain::field::Field;
 use crate::error::{Error, Result, refusal};
 use crate::service::PfaMirrorService;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
@@ -19,6 +20,10 @@ const CHUNK: usize = 64 * 1024;
 /// A client that takes nothing for so long is given up: it holds a connection of the database.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// An export takes as long as its client takes, and the server looks whether there still is one. Memory for
+/// the ids of three million touched records; few exports run at once.
+const SETTINGS: &str = "set local statement_timeout = 0; set local client_connection_check_interval = '2s'; set local work_mem = '64MB'";
+
 impl PfaMirrorService {
     /// All matching records, as text in chunks; with `fields` only these, without `_meta`. The query's
     /// limit, cursor and count are of no account.
@@ -26,7 +31,7 @@ impl PfaMirrorService {
     /// # Errors
     /// [`Error::ExportsBusy`] when as many exports are running as may; when the organization or session is
     /// not there; or the database fails, which can also come after the first chunks: then the export is not whole.
-    pub async fn export_records(&self, query: PageQuery, format: ExportFormat) -> Result<impl Stream<Item = Result<Vec<u8>>> + use<>> {
+    pub async fn export_records(&self, query: PageQuery, format: ExportFormat) -> Result<impl Stream<Item = Result<String>> + use<>> {
         let place = self.exporters.clone().try_acquire_owned().map_err(|_| Error::ExportsBusy)?;
         let mut connection = self.pool.acquire().await?;
         check_reader(&mut connection, &query).await?;
@@ -51,12 +56,12 @@ impl PfaMirrorService {
 
 /// What the task hands over.
 enum Piece {
-    Rows(Vec<u8>),
+    Rows(String),
     /// That was all; without it the export is not whole.
     End,
 }
 
-async fn next_rows(mut pieces: Receiver<Result<Piece>>) -> Result<Option<(Vec<u8>, Receiver<Result<Piece>>)>> {
+async fn next_rows(mut pieces: Receiver<Result<Piece>>) -> Result<Option<(String, Receiver<Result<Piece>>)>> {
     match pieces.recv().await.unwrap_or(Err(Error::ExportCut))? {
         Piece::Rows(rows) => Ok(Some((rows, pieces))),
         Piece::End => Ok(None),
@@ -77,8 +82,7 @@ async fn send_rows(connection: &mut PgConnection, mut query: PageQuery, format: 
     }
     let mut writer = RowWriter::new(format, query.fields.as_deref().unwrap_or_default());
     let mut transaction = connection.begin().await?;
-    // It takes as long as the client takes. And the server looks whether there still is one.
-    sqlx::raw_sql("set local statement_timeout = 0; set local client_connection_check_interval = '2s'").execute(&mut *transaction).await?;
+    sqlx::raw_sql(SETTINGS).execute(&mut *transaction).await?;
     let mut statement = statement::export(&query);
     let mut rows = statement.build().fetch(&mut *transaction);
     while let Some(row) = rows.try_next().await? {
@@ -93,26 +97,16 @@ async fn send_rows(connection: &mut PgConnection, mut query: PageQuery, format: 
 }
 
 /// Waits until the client takes it.
-async fn hand_over(to: &Sender<Result<Piece>>, rows: Vec<u8>) -> Result<()> {
+async fn hand_over(to: &Sender<Result<Piece>>, rows: String) -> Result<()> {
     to.send_timeout(Ok(Piece::Rows(rows)), PATIENCE).await.map_err(|_| Error::ExportCut)
 }
 
 fn push_row(writer: &mut RowWriter, row: &PgRow, is_whole: bool) -> Result<()> {
     if is_whole {
-        writer.push_record(row.try_get(0)?, row.try_get(1)?);
-        return Ok(());
+        writer.push_record(row.try_get(META_WIDTH)?, &read_meta(row, 0)?);
+    } else {
+        let cells = read_cells(row, 0, writer.fields())?;
+        writer.push(&cells);
     }
-    let cells: Result<Vec<_>> = writer.fields().iter().enumerate().map(|(index, field)| read_cell(row, index, *field)).collect();
-    writer.push(&cells?);
     Ok(())
-}
-
-fn read_cell(row: &PgRow, index: usize, field: Field) -> Result<Cell<'_>> {
-    let cell = match field.kind() {
-        Kind::Text(_) | Kind::Word(_) => row.try_get::<Option<&str>, _>(index)?.map(Cell::Text),
-        Kind::Date => row.try_get::<Option<_>, _>(index)?.map(Cell::Date),
-        Kind::Amount => row.try_get::<Option<_>, _>(index)?.map(Cell::Amount),
-        Kind::Flag => row.try_get::<Option<_>, _>(index)?.map(Cell::Flag),
-    };
-    Ok(cell.unwrap_or(Cell::Null))
 }

@@ -14,12 +14,26 @@
 
 use crate::domain::field::{Field, Kind};
 use crate::domain::filter::Filter;
+use crate::domain::sort::Direction;
 use crate::service::Reader;
 use crate::service::records::order::{self, Segment};
+use crate::service::records::row::META_COLUMNS;
 use crate::service::records::{CountKind, PageQuery, predicates};
 use sqlx::{Postgres, QueryBuilder};
 
 pub(super) type Builder = QueryBuilder<Postgres>;
+
+/// How rows that an overlay has are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Without {
+    /// By one probe of the overlay's primary key a row, which keeps the order of the scan whatever the size of
+    /// the overlay: for pages. The offset keeps it so: as a join, planned before anybody counted twenty thousand
+    /// new drafts, the same page takes seconds.
+    Probes,
+    /// By a hash of all ids in the overlay, made once: for readings of everything, where a probe a row was a
+    /// third of the time. It needs memory for them (see `export`).
+    Hash,
+}
 
 /// Which rows a branch reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,7 +46,8 @@ enum Branch {
     Mirror,
 }
 
-/// The statement for a page: one row with `refusal, rows, has_more, last` and `count` if exact.
+/// The statement for a page: `refusal, count`, then the columns of `_meta`, the record's text or the
+/// fields asked for, and the sort keys. At least one row, whose id is null when nothing matches.
 pub(super) fn page(query: &PageQuery) -> Builder {
     page_after(query, "")
 }
@@ -42,44 +57,32 @@ pub(super) fn explain(query: &PageQuery) -> Builder {
     page_after(query, "explain (analyze, buffers, format json) ")
 }
 
+/// Row by row: as one text, put together in the database, the same page took a third longer.
 fn page_after(query: &PageQuery, prefix: &str) -> Builder {
     let mut sql = Builder::new(prefix);
     let splits = splits_mirror(query);
-    let whole = if excludes_nulls(query) { Segment::Head } else { Segment::Whole };
     if splits {
         sql.push("with head as materialized (");
-        push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head);
+        push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head, Without::Probes);
         push_limit(&mut sql, query);
         sql.push(") ");
     }
-    sql.push("select ");
-    push_refusal(&mut sql, query);
-    sql.push(" as refusal, string_agg(concat(");
-    push_row(&mut sql, query.fields.as_deref());
-    sql.push(
-        ", e'\\x1e', pfa_meta(id, version, sync_state, modified_fields, modified_by, modified_at)), e'\\x1f') filter (where position <= ",
-    );
-    sql.push_bind(i64::from(query.limit));
-    sql.push(") as rows, count(*) > ");
-    sql.push_bind(i64::from(query.limit));
-    sql.push(" as has_more, max(array[");
+    sql.push("select admission.refusal, admission.count, ");
+    sql.push(META_COLUMNS);
+    push_body(&mut sql, query.fields.as_deref());
     for index in 0..query.sort.keys().len() {
-        match query.sort.keys()[index].field.kind() {
-            // Whatever the session's date style.
-            Kind::Date => sql.push(format_args!("to_char(k{index}, 'YYYY-MM-DD'), ")),
-            _ => sql.push(format_args!("k{index}::text, ")),
-        };
+        sql.push(format_args!(", k{index}"));
     }
-    sql.push("id::text]) filter (where position = ");
-    sql.push_bind(i64::from(query.limit));
-    sql.push(") as last");
+    sql.push(" from (select ");
+    push_refusal(&mut sql, query);
+    sql.push(" as refusal, ");
     if query.count == CountKind::Exact {
-        sql.push(", (");
         push_count(&mut sql, query);
-        sql.push(") as count");
+    } else {
+        sql.push("null::bigint");
     }
-    // The union arrives in order and is numbered as it arrives.
-    sql.push(" from (select *, row_number() over () as position from (");
+    // One row on the left, so the join has one row of its own and the order of the right side.
+    sql.push(" as count) admission left join (");
     for (index, branch) in branches(&query.reader).into_iter().enumerate() {
         if index > 0 {
             sql.push(" union all ");
@@ -87,12 +90,9 @@ fn page_after(query: &PageQuery, prefix: &str) -> Builder {
         if branch == Branch::Mirror && splits {
             sql.push("select * from head union all ");
         }
-        let segment = match branch {
-            Branch::Mirror if splits => Segment::Tail,
-            _ => whole,
-        };
+        let segment = if branch == Branch::Mirror && splits { Segment::Tail } else { whole_segment(query) };
         sql.push("(");
-        push_ordered_branch(&mut sql, query, branch, segment);
+        push_ordered_branch(&mut sql, query, branch, segment, Without::Probes);
         if segment == Segment::Tail {
             push_tail_limit(&mut sql, query);
         } else {
@@ -102,38 +102,35 @@ fn page_after(query: &PageQuery, prefix: &str) -> Builder {
     }
     order::push_merged_order(&mut sql, &query.sort);
     push_limit(&mut sql, query);
-    sql.push(") merged) page");
+    sql.push(") page on admission.refusal is null");
     sql
 }
 
-/// All matching rows, one by one in order: the fields asked for as `f0, f1, …`, or the whole record as
-/// text with its `meta`. Limit and cursor are of no account.
+/// All matching rows, one by one in order: the fields asked for, or the columns of `_meta` and the record's
+/// text. Limit and cursor are of no account.
 pub(super) fn export(query: &PageQuery) -> Builder {
     let mut sql = Builder::new("select ");
     match &query.fields {
         None => {
-            sql.push("data::text as record, pfa_meta(id, version, sync_state, modified_fields, modified_by, modified_at) as meta");
+            sql.push(META_COLUMNS);
+            push_body(&mut sql, None);
         }
         Some(fields) => {
-            for (index, field) in fields.iter().enumerate() {
-                let separator = if index == 0 { "" } else { ", " };
-                match field.kind() {
-                    Kind::Flag => sql.push(format_args!("{separator}pfa_flag(f{index} #>> '{{}}') as f{index}")),
-                    _ => sql.push(format_args!("{separator}f{index}")),
-                };
+            for index in 0..fields.len() {
+                sql.push(format_args!("{}f{index}", if index == 0 { "" } else { ", " }));
             }
         }
     }
     sql.push(" from (");
-    let whole = if excludes_nulls(query) { Segment::Head } else { Segment::Whole };
     for (index, branch) in branches(&query.reader).into_iter().enumerate() {
         if index > 0 {
             sql.push(" union all ");
         }
-        let segments = if branch == Branch::Mirror && splits_mirror(query) { vec![Segment::Head, Segment::Tail] } else { vec![whole] };
+        let is_split = branch == Branch::Mirror && splits_mirror(query);
+        let segments = if is_split { vec![Segment::Head, Segment::Tail] } else { vec![whole_segment(query)] };
         for (index, segment) in segments.into_iter().enumerate() {
             sql.push(if index == 0 { "(" } else { " union all (" });
-            push_ordered_branch(&mut sql, query, branch, segment);
+            push_ordered_branch(&mut sql, query, branch, segment, Without::Hash);
             sql.push(")");
         }
     }
@@ -164,7 +161,7 @@ fn push_matching(sql: &mut Builder, reader: &Reader, filter: &Filter) {
             sql.push(" union all ");
         }
         sql.push("select r.id");
-        push_from(sql, reader, branch);
+        push_from(sql, reader, branch, Without::Probes);
         predicates::push_filter(sql, filter);
     }
 }
@@ -176,11 +173,13 @@ fn branches(reader: &Reader) -> Vec<Branch> {
     }
 }
 
-/// An ascending index puts nulls last but, read backward, first; and a row range never includes
-/// them. So the mirror is read in two segments, unless the first key has no nulls to show.
+/// An ascending index puts nulls last; but read backward it puts them first, and the range behind a cursor
+/// never includes them. Then the mirror is read in two segments, unless the first key has no nulls to show.
 fn splits_mirror(query: &PageQuery) -> bool {
+    let first = query.sort.keys()[0];
     let starts_in_tail = query.cursor.as_ref().is_some_and(|cursor| cursor.values.first() == Some(&None));
-    !excludes_nulls(query) && !starts_in_tail
+    let is_one_scan = query.cursor.is_none() && first.direction == Direction::Ascending;
+    !excludes_nulls(query) && !starts_in_tail && !is_one_scan
 }
 
 /// Whether the first key has a value in every row that can match; then its head is all there is.
@@ -189,32 +188,42 @@ fn excludes_nulls(query: &PageQuery) -> bool {
     !first.is_nullable() || query.filter.excludes_null(first)
 }
 
-fn push_refusal(sql: &mut Builder, query: &PageQuery) {
-    sql.push("pfa_refusal(");
-    sql.push_bind(query.reader.organization.clone());
-    sql.push(", ");
-    sql.push_bind(query.reader.session);
-    sql.push(", ");
-    sql.push_bind(query.reader.user.clone());
-    sql.push(")");
+/// The segment of a branch that is read in one.
+fn whole_segment(query: &PageQuery) -> Segment {
+    if excludes_nulls(query) { Segment::Head } else { Segment::Whole }
 }
 
-/// The record as JSON: the stored text as it is, or only the fields asked for.
-fn push_row(sql: &mut Builder, fields: Option<&[Field]>) {
+/// What a reader asked for that is not there or not theirs, as `pfa_refusal` has it. Here it is a part of the
+/// statement: the function would be planned anew in every call.
+fn push_refusal(sql: &mut Builder, query: &PageQuery) {
+    sql.push("case when not exists (select from organizations o where o.organization_id = ");
+    sql.push_bind(query.reader.organization.clone());
+    sql.push(") then 'organization'");
+    if query.reader.session.is_some() {
+        sql.push(" when not exists (select from pfa_session s where s.organization_id = ");
+        sql.push_bind(query.reader.organization.clone());
+        sql.push(" and s.id = ");
+        sql.push_bind(query.reader.session);
+        sql.push(" and s.user_id = ");
+        sql.push_bind(query.reader.user.clone());
+        sql.push(" and s.status <> 'discarded') then 'session'");
+    }
+    sql.push(" end");
+}
+
+/// The record's text as it is stored, or the fields asked for.
+fn push_body(sql: &mut Builder, fields: Option<&[Field]>) {
     let Some(fields) = fields else {
-        sql.push("data");
+        sql.push(", data::text");
         return;
     };
-    sql.push("json_build_object(");
-    for (index, field) in fields.iter().enumerate() {
-        let separator = if index == 0 { "" } else { ", " };
-        sql.push(format_args!("{separator}'{}', f{index}", field.key()));
+    for index in 0..fields.len() {
+        sql.push(format_args!(", f{index}"));
     }
-    sql.push(")");
 }
 
 /// `select … from … where … order by …` of one branch.
-fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, segment: Segment) {
+fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, segment: Segment, without: Without) {
     sql.push("select r.id, r.version, ");
     match &query.fields {
         None => {
@@ -225,7 +234,7 @@ fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, seg
                 let separator = if index == 0 { "" } else { ", " };
                 match field.kind() {
                     // The column reads a missing flag as false; the answer shows what the record says.
-                    Kind::Flag => sql.push(format_args!("{separator}r.data->'{}' as f{index}", field.key())),
+                    Kind::Flag => sql.push(format_args!("{separator}pfa_flag(r.data->>'{}') as f{index}", field.key())),
                     _ => sql.push(format_args!("{separator}r.{} as f{index}", field.column())),
                 };
             }
@@ -236,17 +245,17 @@ fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, seg
     }
     match branch {
         Branch::Mirror => {
-            sql.push(", 'pristine' as sync_state, null::text[] as modified_fields, null as modified_by, null::timestamptz as modified_at")
+            sql.push(", null as sync_state, null::text[] as modified_fields, null as modified_by, null::timestamptz as modified_at")
         }
         Branch::Sandbox | Branch::Published => sql.push(", r.sync_state, r.modified_fields, r.modified_by, r.modified_at"),
     };
-    push_from(sql, &query.reader, branch);
+    push_from(sql, &query.reader, branch, without);
     predicates::push_filter(sql, &query.filter);
     order::push_segment(sql, query, segment);
     order::push_branch_order(sql, &query.sort, segment);
 }
 
-fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch) {
+fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch, without: Without) {
     sql.push(if branch == Branch::Mirror { " from pfa_mirror r" } else { " from pfa_overlay r" });
     sql.push(" where r.organization_id = ");
     sql.push_bind(reader.organization.clone());
@@ -258,21 +267,21 @@ fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch) {
         Branch::Published => {
             sql.push(" and r.session_id = pfa_everybody()");
             if reader.session.is_some() {
-                push_without_overlay(sql, reader, false);
+                push_without_overlay(sql, reader, false, without);
             }
         }
-        Branch::Mirror => push_without_overlay(sql, reader, true),
+        Branch::Mirror => push_without_overlay(sql, reader, true, without),
     }
 }
 
-/// `and not exists (an overlay row of the sandbox, or of everybody)`: one probe of the overlay's
-/// primary key a row, which keeps the order of the scan whatever the size of the overlay. The offset
-/// keeps it so: as a join, planned before anybody counted twenty thousand new drafts, the same page
-/// takes seconds.
-fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_published: bool) {
-    sql.push(" and not exists (select from pfa_overlay o where o.organization_id = ");
+/// `and not exists (an overlay row of the sandbox, or of everybody)`.
+fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_published: bool, without: Without) {
+    sql.push(match without {
+        Without::Probes => " and not exists (select from pfa_overlay o where o.id = r.id and o.organization_id = ",
+        Without::Hash => " and r.id not in (select o.id from pfa_overlay o where o.organization_id = ",
+    });
     sql.push_bind(reader.organization.clone());
-    sql.push(" and o.id = r.id and o.session_id ");
+    sql.push(" and o.session_id ");
     match (reader.session, with_published) {
         (Some(session), true) => {
             sql.push("in (pfa_everybody(), ");
@@ -287,13 +296,16 @@ fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_published: bool
             sql.push("= pfa_everybody()");
         }
     }
-    sql.push(" offset 0)");
+    sql.push(match without {
+        Without::Probes => " offset 0)",
+        Without::Hash => ")",
+    });
 }
 
 fn push_count(sql: &mut Builder, query: &PageQuery) {
     for (index, branch) in branches(&query.reader).into_iter().enumerate() {
         sql.push(if index == 0 { "(select count(*)" } else { " + (select count(*)" });
-        push_from(sql, &query.reader, branch);
+        push_from(sql, &query.reader, branch, Without::Probes);
         predicates::push_filter(sql, &query.filter);
         sql.push(")");
     }

@@ -1,0 +1,261 @@
+//! The hot readings, three ways in turns, so that a noisy moment meets all alike.
+
+use crate::bed::{Bed, HOLNG, SESSION};
+use crate::report::{Report, Rung};
+use crate::support::{Client, quantile, time};
+use axum::Router;
+use axum::routing::get;
+use futures_util::TryStreamExt as _;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgConnection, Row as _, ValueRef as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// One reading, three ways.
+struct Reading {
+    name: &'static str,
+    /// Ours: a path below the API.
+    path: String,
+    floor: String,
+    literal: Option<String>,
+    /// Whether the floor also has a static answer of the same size over HTTP: for answers that are mostly HTTP.
+    has_static: bool,
+    at_least: Option<f64>,
+    at_most: f64,
+    /// What is compared between the three ways.
+    compares: Compares,
+    /// Rounds in a hundred of those asked for.
+    share: usize,
+}
+
+/// What must be the same in all three.
+#[derive(PartialEq, Eq)]
+enum Compares {
+    /// Records, as far as no modification touches them: the original design shows everybody's drafts.
+    Records,
+    /// Values of one field, in order.
+    Ids,
+    Nothing,
+}
+
+const GRID: &str = "category=Lifting&source=Rental&forecastStartFrom=2023-06-01&forecastEndTo=2028-12-31";
+const WHERE_GRID: &str = "category = 'Lifting' and source = 'Rental' and forecast_start >= '2023-06-01' and forecast_end <= '2028-12-31'";
+const LEAN: [&str; 5] = ["pfa_id", "category", "source", "forecast_start", "forecast_end"];
+
+fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
+    let organization = format!("/api/v1/orgs/{HOLNG}");
+    let contained = r#"{"manufacturer": "Caterpillar", "isActualized": true}"#;
+    let encoded: String = form_urlencoded::byte_serialize(contained.as_bytes()).collect();
+    let lean = LEAN.join(", ");
+    vec![
+        Reading {
+            name: "grid page of the largest organization, 1,000 rows, in a sandbox",
+            path: format!("/api/v1/orgs/{largest}/records?{GRID}&limit=1000&session={session}"),
+            floor: format!(
+                "select data::text from pfa_mirror
+                  where organization_id = '{largest}' and {WHERE_GRID} and not is_discontinued order by forecast_start, id limit 1000"
+            ),
+            literal: Some(format!(
+                "select data::text from literal.pfa_merged_live
+                  where organization_id = '{largest}' and {WHERE_GRID} order by forecast_start limit 1000"
+            )),
+            has_static: false,
+            at_least: Some(40.0),
+            at_most: 1.5,
+            compares: Compares::Records,
+            share: 100,
+        },
+        Reading {
+            name: "whole organization merged, streamed",
+            path: format!("{organization}/records/export?session={SESSION}"),
+            floor: format!(
+                "select data::text from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
+            ),
+            literal: Some(format!("select data::text from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
+            has_static: false,
+            at_least: Some(1.1),
+            at_most: 1.3,
+            compares: Compares::Records,
+            share: 20,
+        },
+        Reading {
+            name: "whole organization, 5 fields",
+            path: format!("{organization}/records/export?session={SESSION}&fields=pfaId,category,source,forecastStart,forecastEnd"),
+            floor: format!(
+                "select {lean} from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
+            ),
+            literal: Some(format!("select {lean} from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
+            has_static: false,
+            at_least: Some(2.0),
+            at_most: 1.5,
+            compares: Compares::Nothing,
+            share: 20,
+        },
+        Reading {
+            name: "KPIs of an organization",
+            path: format!("{organization}/kpis?groupBy=category"),
+            floor: format!(
+                "select category, source, dor, record_count, actualized_count, plan_amount, forecast_amount, actual_amount
+                   from pfa_kpi_summary where organization_id = '{HOLNG}'"
+            ),
+            literal: Some(format!(
+                "select * from literal.pfa_kpi_summary where organization_id = '{HOLNG}' order by total_forecast_cost desc"
+            )),
+            has_static: true,
+            at_least: None,
+            at_most: 1.5,
+            compares: Compares::Nothing,
+            share: 500,
+        },
+        Reading {
+            name: "timeline bounds",
+            path: format!("{organization}/timeline"),
+            floor: format!("select * from pfa_timeline_bounds where organization_id = '{HOLNG}'"),
+            literal: Some(format!("select * from literal.pfa_timeline_bounds where organization_id = '{HOLNG}'")),
+            has_static: true,
+            at_least: None,
+            at_most: 1.5,
+            compares: Compares::Nothing,
+            share: 500,
+        },
+        Reading {
+            name: "containment, 100 rows of the largest organization",
+            path: format!("/api/v1/orgs/{largest}/records?contains={encoded}&limit=100"),
+            floor: format!(
+                "select data::text from pfa_mirror
+                  where organization_id = '{largest}' and data @> '{contained}' and not is_discontinued
+                  order by forecast_start, id limit 100"
+            ),
+            literal: Some(format!(
+                "select data::text from literal.pfa_merged_live
+                  where organization_id = '{largest}' and data @> '{contained}' order by forecast_start limit 100"
+            )),
+            has_static: false,
+            at_least: Some(20.0),
+            at_most: 2.0,
+            compares: Compares::Records,
+            share: 100,
+        },
+        Reading {
+            name: "pending write-backs, 100 rows",
+            path: format!("{organization}/sync/pending?limit=100"),
+            floor: format!(
+                "select d.id::text, d.mirror_id, m.pfa_id, d.delta::text, d.modified_fields
+                   from pfa_modification d join pfa_mirror m on m.organization_id = d.organization_id and m.id = d.mirror_id
+                  where d.organization_id = '{HOLNG}' and d.sync_state = 'committed' order by d.committed_at, d.id limit 100"
+            ),
+            literal: Some(format!(
+                "select mod.id::text, mod.mirror_id, m.pfa_id, mod.delta::text, mod.modified_fields
+                   from literal.pfa_modification mod join literal.pfa_mirror m on mod.mirror_id = m.id
+                  where mod.organization_id = '{HOLNG}' and mod.sync_state = 'committed' order by mod.committed_at, mod.id limit 100"
+            )),
+            has_static: false,
+            at_least: None,
+            at_most: 1.5,
+            compares: Compares::Ids,
+            share: 200,
+        },
+    ]
+}
+
+/// Measures every reading.
+pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
+    let touched: BTreeSet<String> =
+        sqlx::query_scalar("select distinct m.pfa_id from pfa_modification d join pfa_mirror m on m.organization_id = d.organization_id and m.id = d.mirror_id")
+            .fetch_all(&bed.pool)
+            .await
+            .unwrap()
+            .into_iter()
+            .collect();
+    for reading in readings(&bed.largest, bed.sandbox_of_largest().await) {
+        let body = bed.client.get(&reading.path).await;
+        compare(bed, &reading, &body, &touched).await;
+        let fixed = body.clone();
+        let mut fixed = Client::of(Router::new().route("/", get(async move || fixed))).await;
+        let rounds = (rounds * reading.share / 100).max(5);
+        let [mut ours, mut floor, mut literal]: [Vec<Duration>; 3] = Default::default();
+        for round in 0..rounds {
+            time(&mut ours, bed.client.get(&reading.path)).await;
+            time(&mut floor, async {
+                if reading.has_static {
+                    fixed.get("/").await;
+                }
+                read(&mut bed.bare, &reading.floor).await
+            })
+            .await;
+            // It takes up to half a second.
+            if let Some(statement) = &reading.literal
+                && (round < 5 || round % 10 == 0)
+            {
+                time(&mut literal, read(&mut bed.bare, statement)).await;
+            }
+        }
+        report.add(Rung {
+            name: reading.name.to_owned(),
+            ours: quantile(&mut ours, 0.5),
+            ours_p99: quantile(&mut ours, 0.99),
+            floor: Some(quantile(&mut floor, 0.5)),
+            literal: reading.literal.is_some().then(|| quantile(&mut literal, 0.5)),
+            at_least: reading.at_least,
+            at_most: Some(reading.at_most),
+            limit: None,
+        });
+    }
+}
+
+/// Reads all rows, as they come; gives the number of bytes.
+async fn read(connection: &mut PgConnection, statement: &str) -> usize {
+    let mut rows = sqlx::query(AssertSqlSafe(statement)).fetch(connection);
+    let mut bytes = 0;
+    while let Some(row) = rows.try_next().await.unwrap() {
+        bytes += row.try_get_raw(0).map_or(0, |value| usize::from(!value.is_null()));
+    }
+    bytes
+}
+
+/// Fails unless the three ways say the same where they should.
+async fn compare(bed: &mut Bed, reading: &Reading, body: &str, touched: &BTreeSet<String>) {
+    if reading.compares == Compares::Nothing {
+        return;
+    }
+    let ours: Vec<Value> = match serde_json::from_str::<Value>(body) {
+        Ok(page) => page["data"].as_array().unwrap().clone(),
+        Err(_) => body.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+    };
+    assert!(!ours.is_empty(), "{}: nothing was read", reading.name);
+    for statement in [Some(&reading.floor), reading.literal.as_ref()].into_iter().flatten() {
+        let theirs: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement.as_str())).fetch_all(&mut bed.bare).await.unwrap();
+        if reading.compares == Compares::Ids {
+            let ours: Vec<_> = ours.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(ours, theirs, "{}", reading.name);
+            continue;
+        }
+        let theirs: Vec<Value> = theirs.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
+        // A page ends where its limit is reached; up to the earlier of both ends the same rows are in both.
+        let ends = [&ours, &theirs].map(|rows| rows.last().map_or(String::new(), start_of));
+        let is_page = reading.path.contains("limit=");
+        let end = if is_page { ends.iter().min() } else { None };
+        let [ours, theirs] = [&ours, &theirs].map(|rows| untouched(rows, touched, end));
+        assert!(!ours.is_empty() && ours == theirs, "{}: {} rows of ours, {} of theirs", reading.name, ours.len(), theirs.len());
+    }
+}
+
+fn start_of(row: &Value) -> String {
+    // Rows without a date come last.
+    row["forecastStart"].as_str().unwrap_or("~").to_owned()
+}
+
+/// Records that no modification touches, before a date, by their ids.
+fn untouched(rows: &[Value], touched: &BTreeSet<String>, end: Option<&String>) -> BTreeMap<String, Value> {
+    let mut records = BTreeMap::new();
+    for row in rows.iter().filter(|row| end.is_none_or(|end| start_of(row) < *end)) {
+        let mut record = row.as_object().unwrap().clone();
+        record.remove("_meta");
+        let pfa_id = record["pfaId"].as_str().unwrap().to_owned();
+        if !touched.contains(&pfa_id) {
+            records.insert(pfa_id, Value::Object(record));
+        }
+    }
+    records
+}

@@ -1,0 +1,54 @@
+//! The refresh of both views, and what readers notice of it.
+
+use crate::bed::{Bed, HOLNG};
+use crate::report::{Report, Rung};
+use crate::support::{Client, api, quantile, time};
+use std::time::Duration;
+
+const ROUNDS: usize = 5;
+
+/// Refreshes while a reader goes on reading.
+pub async fn measure(bed: &mut Bed, report: &mut Report) {
+    let mut reader = Client::of(api(bed.pool.clone())).await;
+    let paths = [format!("/api/v1/orgs/{HOLNG}/kpis"), format!("/api/v1/orgs/{HOLNG}/records?limit=100")];
+    let (mut ours, mut literal, mut during, mut alone): (Vec<Duration>, Vec<_>, Vec<_>, Vec<_>) = Default::default();
+    for _ in 0..ROUNDS {
+        time(&mut literal, async {
+            sqlx::raw_sql("refresh materialized view concurrently literal.pfa_kpi_summary").execute(&bed.pool).await.unwrap();
+            sqlx::raw_sql("refresh materialized view concurrently literal.pfa_timeline_bounds").execute(&bed.pool).await.unwrap();
+        })
+        .await;
+        let refresh = time(&mut ours, bed.client.post("/api/v1/ops/refresh", ""));
+        tokio::pin!(refresh);
+        loop {
+            let reading = async {
+                for path in &paths {
+                    time(&mut during, reader.get(path)).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = reading => {}
+                // The reading that was under way is thrown away with its connection.
+                () = &mut refresh => break,
+            }
+        }
+        reader = Client::of(api(bed.pool.clone())).await;
+        for path in paths.iter().cycle().take(100) {
+            time(&mut alone, reader.get(path)).await;
+        }
+    }
+    let [alone, during] = [&mut alone, &mut during].map(|times| (quantile(times, 0.5), quantile(times, 0.99), times.len()));
+    println!(
+        "readings during a refresh: {} with p50 {:.2} ms, p99 {:.2} ms; else p50 {:.2} ms, p99 {:.2} ms",
+        during.2, during.0, during.1, alone.0, alone.1
+    );
+    report.add(Rung {
+        name: "refresh of both views".to_owned(),
+        ours: quantile(&mut ours, 0.5),
+        ours_p99: quantile(&mut ours, 0.99),
+        literal: Some(quantile(&mut literal, 0.5)),
+        limit: Some(5_000.0),
+        ..Rung::default()
+    });
+}

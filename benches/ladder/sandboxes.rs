@@ -1,0 +1,132 @@
+//! Sandboxes in the largest organization: bulk edits and commits of 10,000 records, and readings in a
+//! sandbox with few drafts beside one with 20,000.
+
+use crate::bed::Bed;
+use crate::report::{Report, Rung};
+use crate::support::{quantile, time};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Rounds of each reading.
+const READINGS: usize = 60;
+/// Rounds of each write; each takes other records.
+const WRITES: usize = 5;
+
+/// Measures writes, then readings; leaves the records as they were.
+pub async fn measure(bed: &mut Bed, report: &mut Report) {
+    let base = format!("/api/v1/orgs/{}", bed.largest);
+    let mut sandboxes = Sandboxes { bed, base };
+    sandboxes.measure_writes(report).await;
+    sandboxes.bed.forget().await;
+    sandboxes.measure_readings(report).await;
+    sandboxes.bed.forget().await;
+}
+
+struct Sandboxes<'a> {
+    bed: &'a mut Bed,
+    base: String,
+}
+
+impl Sandboxes<'_> {
+    /// Rentals that are planned, `count` of them after the first `skip` by id.
+    async fn rentals(&self, skip: i64, count: i64) -> Vec<String> {
+        sqlx::query_scalar(
+            "select pfa_id from pfa_mirror
+              where organization_id = $1 and source = 'Rental' and not is_actualized and not is_discontinued and forecast_end is not null
+              order by id offset $2 limit $3",
+        )
+        .bind(&self.bed.largest)
+        .bind(skip)
+        .bind(count)
+        .fetch_all(&self.bed.pool)
+        .await
+        .unwrap()
+    }
+
+    async fn open(&mut self) -> String {
+        let session: Value = serde_json::from_str(&self.bed.client.post(&format!("{}/sessions", self.base), "").await).unwrap();
+        session["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn shift(&mut self, session: &str, pfa_ids: &[String], is_preview: bool) -> Value {
+        let body = json!({"select": {"pfaIds": pfa_ids}, "operation": {"type": "shiftDates", "days": 30}, "preview": is_preview});
+        serde_json::from_str(&self.bed.client.post(&format!("{}/sessions/{session}/edits", self.base), &body.to_string()).await).unwrap()
+    }
+
+    /// Bulk edits, undo, redo and commits of 10,000 records, each round on other ones.
+    async fn measure_writes(&mut self, report: &mut Report) {
+        let [mut floor, mut preview, mut edit, mut undo, mut redo, mut commit]: [Vec<Duration>; 6] = Default::default();
+        for round in 0..WRITES {
+            let pfa_ids = self.rentals(i64::try_from(round).unwrap() * 10_000, 10_000).await;
+            assert_eq!(pfa_ids.len(), 10_000);
+            let session = self.open().await;
+            let path = format!("{}/sessions/{session}", self.base);
+            time(&mut floor, self.write_plainly(&pfa_ids)).await;
+            time(&mut preview, self.shift(&session, &pfa_ids, true)).await;
+            time(&mut edit, self.shift(&session, &pfa_ids, false)).await;
+            time(&mut undo, self.bed.client.post(&format!("{path}/undo"), "")).await;
+            time(&mut redo, self.bed.client.post(&format!("{path}/redo"), "")).await;
+            let mut answer = String::new();
+            time(&mut commit, async { answer = self.bed.client.post(&format!("{path}/commit"), "").await }).await;
+            assert!(answer.starts_with("{\"committed\":10000,"), "{answer}");
+        }
+        let floor = Some(quantile(&mut floor, 0.5));
+        for (name, mut times, limit) in [
+            ("preview of 10,000 edits", preview, Some(2_000.0)),
+            ("10,000 edits", edit, Some(2_000.0)),
+            ("undo of 10,000 edits", undo, None),
+            ("redo of 10,000 edits", redo, None),
+            ("commit of 10,000 drafts", commit, Some(1_000.0)),
+        ] {
+            let (ours, ours_p99) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
+            report.add(Rung { name: name.to_owned(), ours, ours_p99, floor, limit, ..Rung::default() });
+        }
+    }
+
+    /// The least that keeping 10,000 drafts can cost: their rows, with keys and indexes, rolled back.
+    async fn write_plainly(&self, pfa_ids: &[String]) {
+        let mut transaction = self.bed.pool.begin().await.unwrap();
+        sqlx::query(
+            "insert into pfa_modification (organization_id, session_id, mirror_id, user_id, delta, base)
+             select m.organization_id, s.id, m.id, s.user_id, jsonb_build_object('forecastStart', m.forecast_start), '{}'
+               from pfa_mirror m join (select * from pfa_session where organization_id = $1 order by created_at desc limit 1) s using (organization_id)
+              where m.organization_id = $1 and m.pfa_id = any ($2)",
+        )
+        .bind(&self.bed.largest)
+        .bind(pfa_ids)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+        transaction.rollback().await.unwrap();
+    }
+
+    /// The same readings in a sandbox with 10 drafts, which are the floor, and in one with 20,000 that the
+    /// planner knows nothing of yet.
+    async fn measure_readings(&mut self, report: &mut Report) {
+        let drafts = self.rentals(0, 20_000).await;
+        let (few, many) = (self.open().await, self.open().await);
+        self.shift(&few, &drafts[..10], false).await;
+        self.shift(&many, &drafts, false).await;
+        let grid = "records?category=Lifting&source=Rental&forecastStartFrom=2023-06-01&forecastEndTo=2028-12-31&limit=1000";
+        for (name, path, at_most) in [
+            ("grid page among 20,000 drafts, beside 10", grid, Some(2.0)),
+            ("unfiltered page among 20,000 drafts, beside 10", "records?limit=1000", Some(2.0)),
+            ("page by falling rate among 20,000 drafts, beside 10", "records?sort=-monthlyRate&limit=100", None),
+            ("exact count among 20,000 drafts, beside 10", "records?limit=1&count=exact", None),
+            ("what-if KPIs of 20,000 drafts, beside 10", "kpis?groupBy=category", None),
+            ("what-if timeline of 20,000 drafts, beside 10", "timeline", None),
+        ] {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let paths = [&few, &many].map(|session| format!("{}/{path}{separator}session={session}", self.base));
+            let mut times: [Vec<Duration>; 2] = Default::default();
+            for _ in 0..READINGS {
+                for (path, times) in paths.iter().zip(&mut times) {
+                    time(times, self.bed.client.get(path)).await;
+                }
+            }
+            let [few, many] = &mut times;
+            let (ours, ours_p99) = (quantile(many, 0.5), quantile(many, 0.99));
+            report.add(Rung { name: name.to_owned(), ours, ours_p99, floor: Some(quantile(few, 0.5)), at_most, ..Rung::default() });
+        }
+    }
+}

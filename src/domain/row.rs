@@ -1,0 +1,160 @@
+//! Rows of merged records as JSON text: the record, or some of its fields, and its `_meta`.
+
+use crate::domain::field::Field;
+use chrono::NaiveDate;
+use chrono::{DateTime, Utc};
+use rust_decimal::Decimal;
+use std::fmt::Write as _;
+use uuid::Uuid;
+
+/// What the service knows of a row: its `_meta`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta<'a> {
+    /// Id of the mirror row.
+    pub id: Uuid,
+    /// Version of the mirror row.
+    pub version: i64,
+    /// The modification that is shown on it; without one the row is pristine.
+    pub shown: Option<ShownModification<'a>>,
+}
+
+/// A modification that is shown on a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownModification<'a> {
+    /// Its state.
+    pub state: &'a str,
+    /// The keys that it changes, sorted.
+    pub fields: Vec<String>,
+    /// Whose it is.
+    pub user: &'a str,
+    /// When it was made or committed.
+    pub at: DateTime<Utc>,
+}
+
+/// The value of one field of one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cell<'a> {
+    /// No value.
+    Null,
+    /// Text of any kind.
+    Text(&'a str),
+    /// A calendar date.
+    Date(NaiveDate),
+    /// An amount of money.
+    Amount(Decimal),
+    /// A flag.
+    Flag(bool),
+}
+
+/// Adds a whole record, which is JSON text already, with its `_meta`.
+pub fn push_record(json: &mut String, record: &str, meta: &Meta<'_>) {
+    json.push_str(record.strip_suffix('}').unwrap_or(record));
+    push_meta(json, meta);
+    json.push('}');
+}
+
+/// Adds some fields as an object, with `_meta` or without.
+pub fn push_fields(json: &mut String, fields: &[Field], cells: &[Cell<'_>], meta: Option<&Meta<'_>>) {
+    for (index, (field, cell)) in fields.iter().zip(cells).enumerate() {
+        json.push_str(if index == 0 { "{\"" } else { ", \"" });
+        json.push_str(field.key());
+        json.push_str("\": ");
+        push_cell(json, *cell);
+    }
+    if let Some(meta) = meta {
+        push_meta(json, meta);
+    }
+    json.push('}');
+}
+
+fn push_cell(json: &mut String, cell: Cell<'_>) {
+    // Writing to memory cannot fail.
+    let _ = match cell {
+        Cell::Null => json.write_str("null"),
+        Cell::Text(text) => {
+            push_text(json, text);
+            Ok(())
+        }
+        Cell::Date(date) => write!(json, "\"{date}\""),
+        Cell::Amount(amount) => write!(json, "{amount}"),
+        Cell::Flag(flag) => write!(json, "{flag}"),
+    };
+}
+
+fn push_text(json: &mut String, text: &str) {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
+    } else {
+        json.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
+/// `, "_meta": {…}`: always the last key.
+fn push_meta(json: &mut String, meta: &Meta<'_>) {
+    let mut id = Uuid::encode_buffer();
+    json.push_str(", \"_meta\": {\"id\": \"");
+    json.push_str(meta.id.hyphenated().encode_lower(&mut id));
+    json.push_str("\", \"version\": ");
+    // Writing to memory cannot fail.
+    let _ = write!(json, "{}", meta.version);
+    let Some(shown) = &meta.shown else {
+        json.push_str(", \"syncState\": \"pristine\", \"modifiedFields\": [], \"modifiedBy\": null, \"modifiedAt\": null}");
+        return;
+    };
+    json.push_str(", \"syncState\": ");
+    push_text(json, shown.state);
+    for (index, field) in shown.fields.iter().enumerate() {
+        json.push_str(if index == 0 { ", \"modifiedFields\": [" } else { "," });
+        push_text(json, field);
+    }
+    json.push_str("], \"modifiedBy\": ");
+    push_text(json, shown.user);
+    let _ = write!(json, ", \"modifiedAt\": \"{}\"}}", shown.at.format("%Y-%m-%dT%H:%M:%S%.6fZ"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn meta(shown: Option<ShownModification<'_>>) -> Meta<'_> {
+        Meta { id: Uuid::from_u128(1), version: 3, shown }
+    }
+
+    #[test]
+    fn meta_is_the_last_key_of_a_record() {
+        let mut text = String::new();
+        push_record(&mut text, "{\"a\": 1}", &meta(None));
+        assert_eq!(
+            text,
+            "{\"a\": 1, \"_meta\": {\"id\": \"00000000-0000-0000-0000-000000000001\", \"version\": 3, \"syncState\": \"pristine\", \
+             \"modifiedFields\": [], \"modifiedBy\": null, \"modifiedAt\": null}}"
+        );
+    }
+
+    #[test]
+    fn a_modification_is_shown() {
+        let at = DateTime::from_timestamp_micros(1_738_404_000_000_001).expect("a time");
+        let shown = ShownModification { state: "draft", fields: vec!["dor".to_owned(), "model".to_owned()], user: "a \"b\"\n", at };
+        let mut text = String::new();
+        push_fields(&mut text, &[Field::PfaId], &[Cell::Text("1")], Some(&meta(Some(shown))));
+        let expected = json!({"pfaId": "1", "_meta": {"id": "00000000-0000-0000-0000-000000000001", "version": 3, "syncState": "draft",
+            "modifiedFields": ["dor", "model"], "modifiedBy": "a \"b\"\n", "modifiedAt": "2025-02-01T10:00:00.000001Z"}});
+        assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), expected);
+    }
+
+    #[test]
+    fn every_kind_of_value_is_itself() {
+        let fields = [Field::PfaId, Field::Model, Field::ForecastStart, Field::MonthlyRate, Field::IsActualized];
+        let date = NaiveDate::from_ymd_opt(2025, 3, 1).expect("a date");
+        let mut text = String::new();
+        let amount = Cell::Amount(Decimal::new(-150_050, 2));
+        push_fields(&mut text, &fields, &[Cell::Text("a\\"), Cell::Null, Cell::Date(date), amount, Cell::Flag(true)], None);
+        assert_eq!(
+            text,
+            "{\"pfaId\": \"a\\\\\", \"model\": null, \"forecastStart\": \"2025-03-01\", \"monthlyRate\": -1500.50, \"isActualized\": true}"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! A merged row as the database sends it: columns by place, because names are looked up for every row.
+
+use crate::domain::field::{Field, Kind};
+use crate::domain::row::{Cell, Meta, ShownModification};
+use crate::error::Result;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+/// What a row begins with, for its `_meta`; the state is null on a pristine row.
+pub(super) const META_COLUMNS: &str = "id, version, sync_state, modified_fields, modified_by, modified_at";
+/// How many they are.
+pub(super) const META_WIDTH: usize = 6;
+
+/// Reads `_meta` from the columns that begin at a place.
+pub(super) fn read_meta(row: &PgRow, first: usize) -> Result<Meta<'_>> {
+    let shown = match row.try_get::<Option<&str>, _>(first + 2)? {
+        None => None,
+        Some(state) => {
+            Some(ShownModification { state, fields: row.try_get(first + 3)?, user: row.try_get(first + 4)?, at: row.try_get(first + 5)? })
+        }
+    };
+    Ok(Meta { id: row.try_get(first)?, version: row.try_get(first + 1)?, shown })
+}
+
+/// Reads the values of fields from the columns that begin at a place.
+pub(super) fn read_cells<'r>(row: &'r PgRow, first: usize, fields: &[Field]) -> Result<Vec<Cell<'r>>> {
+    fields.iter().enumerate().map(|(index, field)| read_cell(row, first + index, *field)).collect()
+}
+
+fn read_cell(row: &PgRow, column: usize, field: Field) -> Result<Cell<'_>> {
+    let cell = match field.kind() {
+        Kind::Text(_) | Kind::Word(_) => row.try_get::<Option<&str>, _>(column)?.map(Cell::Text),
+        Kind::Date => row.try_get::<Option<_>, _>(column)?.map(Cell::Date),
+        Kind::Amount => row.try_get::<Option<_>, _>(column)?.map(Cell::Amount),
+        Kind::Flag => row.try_get::<Option<_>, _>(column)?.map(Cell::Flag),
+    };
+    Ok(cell.unwrap_or(Cell::Null))
+}
+
+/// The value of a sort key as a cursor keeps it.
+pub(super) fn read_key(row: &PgRow, column: usize, field: Field) -> Result<Option<String>> {
+    Ok(match read_cell(row, column, field)? {
+        Cell::Null => None,
+        Cell::Text(text) => Some(text.to_owned()),
+        Cell::Date(date) => Some(date.to_string()),
+        Cell::Amount(amount) => Some(amount.to_string()),
+        Cell::Flag(flag) => Some(flag.to_string()),
+    })
+}
