@@ -3,6 +3,7 @@
 use crate::config::{SettingError, Settings};
 use crate::db::{Database, OpenError, migrate};
 use crate::error::Error;
+use crate::http::admission::Admission;
 use crate::http::{AppState, router, server};
 use crate::jobs::{Jobs, Schedule};
 use crate::service::PfaMirrorService;
@@ -124,6 +125,7 @@ impl App {
         let pems = settings.pems.client()?;
         let state = AppState {
             service: self.service.clone(),
+            admission: Admission::new(settings.pool_size, Duration::from_secs(settings.queue_seconds.into())),
             pems: pems.clone(),
             most_vanished_percent: settings.pems.sync_max_vanished_percent,
             write_back: settings.pems.write_back(),

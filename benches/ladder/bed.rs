@@ -22,8 +22,10 @@ pub struct Bed {
     pub pool: PgPool,
     /// Ours, over HTTP on loopback.
     pub client: Client,
-    /// A plain prepared connection, for the floor and the original design.
+    /// A plain prepared connection, for the floor.
     pub bare: PgConnection,
+    /// One as the original design sets it: much memory, and PostgreSQL's defaults else.
+    pub original: PgConnection,
     /// The organization with most records, three in ten of them.
     pub largest: String,
 }
@@ -47,7 +49,15 @@ impl Bed {
             .fetch_one(&pool)
             .await
             .unwrap();
-        let bed = Self { client: Client::of(api(pool.clone())).await, bare: options.connect().await.unwrap(), server, pool, largest };
+        let original = options.clone().options([("jit", "on"), ("work_mem", "128MB"), ("plan_cache_mode", "auto")]);
+        let bed = Self {
+            client: Client::of(api(pool.clone())).await,
+            bare: options.connect().await.unwrap(),
+            original: original.connect().await.unwrap(),
+            server,
+            pool,
+            largest,
+        };
         bed.forget().await;
         bed
     }

@@ -188,7 +188,7 @@ pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
             if let Some(statement) = &reading.literal
                 && (round < 5 || round % 10 == 0)
             {
-                time(&mut literal, read(&mut bed.bare, statement)).await;
+                time(&mut literal, read(&mut bed.original, statement)).await;
             }
         }
         report.add(Rung {

@@ -1,6 +1,8 @@
 //! One keep-alive connection to a router on loopback, just enough HTTP for answers with a length.
 
 use axum::Router;
+use pfa_vanguard::http::server::serve;
+use pfa_vanguard::shutdown::Shutdown;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -20,7 +22,7 @@ impl Client {
     pub async fn of(router: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        tokio::spawn(async move { serve(listener, router, &Shutdown::default()).await });
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream }

@@ -9,6 +9,7 @@ pub use cluster::{setting, start};
 pub use records::fill;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
+use pfa_vanguard::http::admission::Admission;
 use pfa_vanguard::http::{AppState, router};
 use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::write_back::WriteBackOptions;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 pub fn api(pool: PgPool) -> axum::Router {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     router::router(AppState {
+        admission: Admission::new(pool.options().get_max_connections(), Duration::from_secs(10)),
         service: PfaMirrorService::new(pool),
         pems: None,
         most_vanished_percent: 10,

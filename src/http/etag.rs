@@ -15,6 +15,12 @@ pub(super) fn weakly_tagged_json(request: &HeaderMap, meaning: &str, body: Strin
     respond(request, &format!("W/{}", tag_of(meaning)), body)
 }
 
+/// 304 when the client already has an answer that means this.
+pub(super) fn not_modified(request: &HeaderMap, meaning: &str) -> Option<Response> {
+    let tag = format!("W/{}", tag_of(meaning));
+    has_tag(request, &tag).then(|| respond(request, &tag, String::new()))
+}
+
 fn respond(request: &HeaderMap, tag: &str, body: String) -> Response {
     let mut response = if has_tag(request, tag) {
         StatusCode::NOT_MODIFIED.into_response()

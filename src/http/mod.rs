@@ -1,5 +1,6 @@
 //! HTTP: routes, parameters, problems. Handlers extract, make one service call and respond; no SQL.
 
+pub mod admission;
 pub mod body;
 pub mod changes;
 pub mod commit;
@@ -24,6 +25,7 @@ pub mod sessions;
 pub mod sync;
 pub mod timeline;
 
+use crate::http::admission::Admission;
 use crate::pems::PemsClient;
 use crate::service::PfaMirrorService;
 use crate::service::write_back::WriteBackOptions;
@@ -34,6 +36,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 pub struct AppState {
     /// The service.
     pub service: PfaMirrorService,
+    /// Who may work with it at once.
+    pub admission: Admission,
     /// PEMS, unless it is off.
     pub pems: Option<PemsClient>,
     /// How many per cent of an organization's records a full sync may find vanished, unless it is told otherwise.

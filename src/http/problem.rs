@@ -180,6 +180,12 @@ impl Problem {
         self
     }
 
+    /// 503: so many wait already that the caller would wait too long.
+    #[must_use]
+    pub fn overloaded(retry_after_seconds: u32) -> Self {
+        Self::unavailable("overloaded", "too many requests are waiting", retry_after_seconds)
+    }
+
     fn unavailable(code: &'static str, detail: &str, retry_after_seconds: u32) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, "Service unavailable", detail);
         Self { retry_after_seconds: Some(retry_after_seconds), ..problem }

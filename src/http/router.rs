@@ -1,5 +1,6 @@
 //! All routes, declared once: the same list makes the router and the OpenAPI document.
 
+use crate::http::admission::admit;
 use crate::http::problem::{Problem, render_problems};
 use crate::http::sync::{dead_letters, pending, runs, start, write_back};
 use crate::http::{
@@ -73,6 +74,7 @@ pub fn document() -> Document {
 pub fn router(state: AppState) -> Router {
     let (router, document) = api().split_for_parts();
     router
+        .layer(middleware::from_fn_with_state(state.clone(), admit))
         .with_state(state)
         .merge(docs::routes(&document))
         .fallback(async || Problem::not_found("not_found", "this path leads nowhere"))

@@ -1,8 +1,9 @@
 //! ETag and 304.
 
+use crate::support::planner::planners_app;
 use crate::support::{TestApp, test_app};
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Method, Request};
 use serde_json::json;
 
 async fn ask(app: &TestApp, path: &str, tag: &str) -> u16 {
@@ -32,4 +33,41 @@ async fn a_client_that_has_the_answer_gets_304_until_it_changes() {
     for (path, tag) in paths.iter().zip(&tags) {
         assert_eq!(ask(&app, path, tag).await, 200, "{path}");
     }
+}
+
+/// A page is of a state: what publishes or edits changes the tag, what does neither keeps it.
+#[tokio::test]
+async fn the_tag_of_a_page_changes_with_what_its_reader_sees() {
+    let app = planners_app().await;
+    let (ana, ben) = (app.planner("ana"), app.planner("ben"));
+    let sandbox = ana.open().await;
+    let (published, own) = ("records?limit=2".to_owned(), format!("records?limit=2&session={}", sandbox.id));
+    let tags = async || {
+        let tag = async |path: &str| ana.get(path).await.header("etag").to_owned();
+        (tag(&published).await, tag(&own).await)
+    };
+    let kept = async |path: &str, tag: &str| ana.send(Method::GET, path, &[("if-none-match", tag)], None).await.status == 304;
+    let mut before = tags().await;
+    let mut expect = async |what: &str, changes_published: bool, changes_own: bool| {
+        let asked = (kept(&published, &before.0).await, kept(&own, &before.1).await);
+        assert_eq!(asked, (!changes_published, !changes_own), "{what}");
+        before = tags().await;
+        assert_eq!((kept(&published, &before.0).await, kept(&own, &before.1).await), (true, true), "{what}");
+    };
+    expect("nothing", false, false).await;
+    ana.open().await.edit("2", json!({"dor": "BEO"})).await;
+    expect("an edit in another sandbox", false, false).await;
+    sandbox.edit("1", json!({"dor": "BEO"})).await;
+    expect("an edit", false, true).await;
+    sandbox.undo().await;
+    expect("an undo", false, true).await;
+    sandbox.redo().await;
+    expect("a redo", false, true).await;
+    ben.publish("1", json!({"model": "ben's"})).await;
+    expect("a publication", true, true).await;
+    sandbox.commit("").await;
+    expect("a commit", true, true).await;
+    assert!(!kept("records?limit=3", &before.0).await, "another question");
+    let other = ben.send(Method::GET, &own, &[("if-none-match", &before.1)], None).await;
+    assert_eq!(other.status, 404, "somebody else's sandbox is not there, whatever the tag");
 }

@@ -8,14 +8,14 @@ pub use grid::{PageParameters, SelectionParameters};
 
 use crate::error::Error;
 use crate::http::AppState;
-use crate::http::etag::tagged_json;
+use crate::http::etag::{not_modified, tagged_json, weakly_tagged_json};
 use crate::http::extract::{Caller, Path};
 use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
 use crate::service::Reader;
-use crate::service::records::{CountKind, PageQuery};
+use crate::service::records::{CountKind, Page, PageQuery, ReadingState};
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -96,20 +96,37 @@ pub(in crate::http) async fn list_records(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let query = grid::read_page_query(organization, caller, parameters)?;
+    // A client that has a page already costs a look at two small rows.
+    if headers.contains_key(header::IF_NONE_MATCH)
+        && let Some(meaning) = meaning(&query, state.service.find_state(&query.reader).await?)
+        && let Some(answer) = not_modified(&headers, &meaning)
+    {
+        return Ok(answer);
+    }
     let page = state.service.list_records(&query).await?;
+    let meaning = meaning(&query, page.state);
+    let body = page_json(&query, page);
+    Ok(match meaning {
+        Some(meaning) => weakly_tagged_json(&headers, &meaning, body),
+        None => tagged_json(&headers, body),
+    })
+}
+
+/// What a page means: the question and what it was asked of. An estimated count changes with the planner's
+/// statistics, which have no number.
+fn meaning(query: &PageQuery, state: ReadingState) -> Option<String> {
+    (query.count != CountKind::Estimated).then(|| format!("{query:?} {state:?}"))
+}
+
+/// Rows are JSON text already; only the page's own fields are serialised.
+fn page_json(query: &PageQuery, page: Page) -> String {
     let info = PageInfo {
         limit: query.limit,
         next_cursor: page.next.map(|cursor| cursor.encode()),
         count: page.count,
         count_kind: (query.count != CountKind::None).then(|| query.count.word()),
     };
-    Ok(tagged_json(&headers, page_json(&page.rows, &info)))
-}
-
-/// Rows are JSON text already; only the page's own fields are serialised.
-fn page_json(rows: &str, info: &PageInfo) -> String {
-    let info = serde_json::to_string(info).unwrap_or_default();
-    format!("{{\"data\":{rows},\"page\":{info}}}")
+    format!("{{\"data\":{},\"page\":{}}}", page.rows, serde_json::to_string(&info).unwrap_or_default())
 }
 
 /// One merged record.

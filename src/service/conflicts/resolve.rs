@@ -276,7 +276,7 @@ async fn write_steps(connection: &mut PgConnection, organization: &str, decided:
              group by session_id
             returning session_id, step
         ), edited as (
-            update pfa_session set last_edited_at = now()
+            update pfa_session set last_edited_at = now(), edit_count = edit_count + 1
              where organization_id = $1 and id in (select session_id from decided)
         )
         insert into pfa_edit_change (organization_id, session_id, step, mirror_id, before, after)

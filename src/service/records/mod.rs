@@ -78,6 +78,17 @@ pub struct Page {
     pub next: Option<Cursor>,
     /// The number of matching records, when asked for.
     pub count: Option<i64>,
+    /// What the page is of.
+    pub state: ReadingState,
+}
+
+/// What a reading is of: while this is the same, the same question has the same answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadingState {
+    /// The organization's change number; it grows with every publication.
+    pub change_number: i64,
+    /// How often the reader's sandbox was edited.
+    pub edit_count: Option<i64>,
 }
 
 impl PfaMirrorService {
@@ -89,7 +100,8 @@ impl PfaMirrorService {
         let mut found = statement::page(query).build().fetch_all(&self.pool).await?;
         let first = found.first().ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
         refusal(first.try_get(0)?, &query.reader.organization)?;
-        let mut count = first.try_get(1)?;
+        let state = ReadingState { change_number: first.try_get(1)?, edit_count: first.try_get(2)? };
+        let mut count = first.try_get(3)?;
         if first.try_get::<Option<Uuid>, _>(ADMISSION_WIDTH)?.is_none() {
             found.clear();
         }
@@ -102,7 +114,30 @@ impl PfaMirrorService {
         if query.count == CountKind::Estimated {
             count = Some(self.estimate_records(query).await?);
         }
-        Ok(Page { rows: rows_json(&found, query.fields.as_deref())?, next, count })
+        Ok(Page { rows: rows_json(&found, query.fields.as_deref())?, next, count, state })
+    }
+
+    /// What state a reading would be of now, without reading any record.
+    ///
+    /// # Errors
+    /// When the organization or session is not there, or the database fails.
+    pub async fn find_state(&self, reader: &Reader) -> Result<ReadingState> {
+        let found = sqlx::query!(
+            r#"
+            select case when o.organization_id is null then 'organization' when $2::uuid is not null and s.id is null then 'session' end as refusal,
+                   o.change_number as "change_number?", s.edit_count as "edit_count?"
+              from (values (1)) one
+              left join organizations o on o.organization_id = $1
+              left join pfa_session s on s.organization_id = $1 and s.id = $2 and s.user_id = $3 and s.status <> 'discarded'
+            "#,
+            reader.organization,
+            reader.session,
+            reader.user,
+        )
+        .fetch_one(&self.summaries)
+        .await?;
+        refusal(found.refusal.as_deref(), &reader.organization)?;
+        Ok(ReadingState { change_number: found.change_number.unwrap_or_default(), edit_count: found.edit_count })
     }
 
     /// Runs the statement of a page and returns its measured plan, as `EXPLAIN (FORMAT JSON)` has it.
@@ -158,8 +193,8 @@ pub(super) async fn matching_records(connection: &mut PgConnection, reader: &Rea
     Ok(statement::matching(reader, filter, most).build_query_scalar().fetch_all(connection).await?)
 }
 
-/// What stands before a page's rows in every row: the refusal and the count.
-const ADMISSION_WIDTH: usize = 2;
+/// What stands before a page's rows in every row: the admission.
+const ADMISSION_WIDTH: usize = 4;
 
 /// Where the page ends: the sort keys stand last.
 fn next_cursor(query: &PageQuery, last: &PgRow) -> Result<Cursor> {

@@ -46,7 +46,7 @@ enum Branch {
     Mirror,
 }
 
-/// The statement for a page: `refusal, count`, then the columns of `_meta`, the record's text or the
+/// The statement for a page: the admission, then the columns of `_meta`, the record's text or the
 /// fields asked for, and the sort keys. At least one row, whose id is null when nothing matches.
 pub(super) fn page(query: &PageQuery) -> Builder {
     page_after(query, "")
@@ -67,22 +67,16 @@ fn page_after(query: &PageQuery, prefix: &str) -> Builder {
         push_limit(&mut sql, query);
         sql.push(") ");
     }
-    sql.push("select admission.refusal, admission.count, ");
+    sql.push("select refusal, change_number, edit_count, count, page.");
     sql.push(META_COLUMNS);
     push_body(&mut sql, query.fields.as_deref());
     for index in 0..query.sort.keys().len() {
         sql.push(format_args!(", k{index}"));
     }
-    sql.push(" from (select ");
-    push_refusal(&mut sql, query);
-    sql.push(" as refusal, ");
-    if query.count == CountKind::Exact {
-        push_count(&mut sql, query);
-    } else {
-        sql.push("null::bigint");
-    }
+    sql.push(" from (");
+    push_admission(&mut sql, query);
     // One row on the left, so the join has one row of its own and the order of the right side.
-    sql.push(" as count) admission left join (");
+    sql.push(") admission left join (");
     for (index, branch) in branches(&query.reader).into_iter().enumerate() {
         if index > 0 {
             sql.push(" union all ");
@@ -193,22 +187,29 @@ fn whole_segment(query: &PageQuery) -> Segment {
     if excludes_nulls(query) { Segment::Head } else { Segment::Whole }
 }
 
-/// What a reader asked for that is not there or not theirs, as `pfa_refusal` has it. Here it is a part of the
-/// statement: the function would be planned anew in every call.
-fn push_refusal(sql: &mut Builder, query: &PageQuery) {
-    sql.push("case when not exists (select from organizations o where o.organization_id = ");
+/// `refusal, change_number, edit_count, count`, in one row: whether the reader may ask, what state the answer is
+/// of, and the exact count, if it is asked for. `pfa_refusal` would be planned anew in every call.
+fn push_admission(sql: &mut Builder, query: &PageQuery) {
+    sql.push("select case when o.organization_id is null then 'organization'");
+    sql.push(if query.reader.session.is_some() { " when s.id is null then 'session' end" } else { " end" });
+    sql.push(" as refusal, o.change_number, ");
+    sql.push(if query.reader.session.is_some() { "s.edit_count, " } else { "null::bigint as edit_count, " });
+    if query.count == CountKind::Exact {
+        push_count(sql, query);
+    } else {
+        sql.push("null::bigint");
+    }
+    sql.push(" as count from (values (1)) one left join organizations o on o.organization_id = ");
     sql.push_bind(query.reader.organization.clone());
-    sql.push(") then 'organization'");
     if query.reader.session.is_some() {
-        sql.push(" when not exists (select from pfa_session s where s.organization_id = ");
+        sql.push(" left join pfa_session s on s.organization_id = ");
         sql.push_bind(query.reader.organization.clone());
         sql.push(" and s.id = ");
         sql.push_bind(query.reader.session);
         sql.push(" and s.user_id = ");
         sql.push_bind(query.reader.user.clone());
-        sql.push(" and s.status <> 'discarded') then 'session'");
+        sql.push(" and s.status <> 'discarded'");
     }
-    sql.push(" end");
 }
 
 /// The record's text as it is stored, or the fields asked for.

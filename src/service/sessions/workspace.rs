@@ -122,9 +122,13 @@ impl<'a> Workspace<'a> {
             .execute(&mut *self.transaction)
             .await?;
         }
-        sqlx::query!("update pfa_session set last_edited_at = now() where organization_id = $1 and id = $2", organization, session)
-            .execute(&mut *self.transaction)
-            .await?;
+        sqlx::query!(
+            "update pfa_session set last_edited_at = now(), edit_count = edit_count + 1 where organization_id = $1 and id = $2",
+            organization,
+            session
+        )
+        .execute(&mut *self.transaction)
+        .await?;
         Ok(())
     }
 

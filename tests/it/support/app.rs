@@ -8,6 +8,7 @@ use http_body_util::BodyExt as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use pfa_vanguard::domain::record::canonicalise;
 use pfa_vanguard::http::AppState;
+use pfa_vanguard::http::admission::Admission;
 use pfa_vanguard::http::router::router;
 use pfa_vanguard::pems::PemsClient;
 use pfa_vanguard::service::PfaMirrorService;
@@ -15,6 +16,7 @@ use pfa_vanguard::service::ingest::{Applied, Batch};
 use pfa_vanguard::service::write_back::WriteBackOptions;
 use serde_json::{Map, Value};
 use sqlx::PgPool;
+use std::time::Duration;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -119,6 +121,7 @@ impl TestApp {
 pub fn app_state(service: PfaMirrorService) -> AppState {
     AppState {
         service,
+        admission: Admission::new(100, Duration::from_secs(10)),
         pems: None,
         most_vanished_percent: 10,
         write_back: WriteBackOptions::default(),
