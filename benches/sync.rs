@@ -73,7 +73,7 @@ impl Bench {
     }
 
     async fn empty(&self) {
-        sqlx::raw_sql("truncate pfa_mirror cascade").execute(&self.pool).await.unwrap();
+        sqlx::raw_sql("truncate pfa_mirror, pfa_modification, pfa_overlay, pfa_mirror_history").execute(&self.pool).await.unwrap();
     }
 
     /// A process that reads all of it from a stand-in for PEMS: into an empty mirror, and again.

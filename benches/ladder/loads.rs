@@ -45,7 +45,7 @@ impl Loads {
     async fn measure(&self, report: &mut Report) {
         let count = self.plan.records;
         let floor = ms(self.copy().await);
-        sqlx::raw_sql("truncate pfa_mirror cascade").execute(&self.pool).await.unwrap();
+        sqlx::raw_sql("truncate pfa_mirror, pfa_modification, pfa_overlay, pfa_mirror_history").execute(&self.pool).await.unwrap();
         let (first, applied) = self.load().await;
         assert_eq!(applied.inserted, count);
         self.service.vacuum_mirror().await.unwrap();

@@ -43,6 +43,7 @@ const GRID: &str = "category=Lifting&source=Rental&forecastStartFrom=2023-06-01&
 const WHERE_GRID: &str = "category = 'Lifting' and source = 'Rental' and forecast_start >= '2023-06-01' and forecast_end <= '2028-12-31'";
 const LEAN: [&str; 5] = ["pfa_id", "category", "source", "forecast_start", "forecast_end"];
 
+#[expect(clippy::too_many_lines, reason = "a list, one reading after the other")]
 fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
     let organization = format!("/api/v1/orgs/{HOLNG}");
     let contained = r#"{"manufacturer": "Caterpillar", "isActualized": true}"#;
@@ -204,14 +205,14 @@ pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
     }
 }
 
-/// Reads all rows, as they come; gives the number of bytes.
+/// Reads all rows, as they come; gives the number of those with a value in the first column.
 async fn read(connection: &mut PgConnection, statement: &str) -> usize {
     let mut rows = sqlx::query(AssertSqlSafe(statement)).fetch(connection);
-    let mut bytes = 0;
+    let mut values = 0;
     while let Some(row) = rows.try_next().await.unwrap() {
-        bytes += row.try_get_raw(0).map_or(0, |value| usize::from(!value.is_null()));
+        values += row.try_get_raw(0).map_or(0, |value| usize::from(!value.is_null()));
     }
-    bytes
+    values
 }
 
 /// Fails unless the three ways say the same where they should.

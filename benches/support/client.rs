@@ -1,4 +1,4 @@
-//! One keep-alive connection to a router on loopback, just enough HTTP for answers with a length.
+//! One keep-alive connection to a router on loopback, just enough HTTP for answers with a length or in chunks.
 
 use axum::Router;
 use pfa_vanguard::http::server::serve;

@@ -108,7 +108,7 @@ impl RowWriter {
         });
         let mut line = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
         // Writing to memory cannot fail.
-        let _ = line.write_record(texts.map(|text| text.into_owned()));
+        let _ = line.write_record(texts.map(Cow::into_owned));
         self.buffer.push_str(&String::from_utf8_lossy(&line.into_inner().unwrap_or_default()));
     }
 }

@@ -121,8 +121,9 @@ fn push_meta(json: &mut String, meta: &Meta<'_>) {
     };
     json.push_str(", \"syncState\": ");
     push_text(json, shown.state);
+    json.push_str(", \"modifiedFields\": [");
     for (index, field) in shown.fields.iter().enumerate() {
-        json.push_str(if index == 0 { ", \"modifiedFields\": [" } else { "," });
+        json.push_str(if index == 0 { "" } else { "," });
         push_text(json, field);
     }
     json.push_str("], \"modifiedBy\": ");

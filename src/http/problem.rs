@@ -139,6 +139,12 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "Body too large", "the body is over the limit")
     }
 
+    /// 408: the body did not come in time.
+    #[must_use]
+    pub fn slow_body() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "slow_body", "Request timeout", "the body did not come in time, or not whole")
+    }
+
     /// 415: a body of another media type.
     #[must_use]
     pub fn unsupported_media_type() -> Self {
@@ -178,6 +184,12 @@ impl Problem {
     pub fn with(mut self, more: Map<String, Value>) -> Self {
         self.more = more;
         self
+    }
+
+    /// 505: an answer that this version of HTTP cannot carry safely.
+    #[must_use]
+    pub fn http_version(detail: &str) -> Self {
+        Self::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "http_version", "HTTP version not supported", detail)
     }
 
     /// 503: so many wait already that the caller would wait too long.

@@ -1,6 +1,6 @@
 //! All routes, declared once: the same list makes the router and the OpenAPI document.
 
-use crate::http::admission::admit;
+use crate::http::admission::{MAX_BODY_BYTES, admit};
 use crate::http::problem::{Problem, render_problems};
 use crate::http::sync::{dead_letters, pending, runs, start, write_back};
 use crate::http::{
@@ -8,13 +8,15 @@ use crate::http::{
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
-use axum::http::{HeaderValue, Method};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
 use std::time::Instant;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
+use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
 use utoipa::OpenApi as _;
@@ -24,9 +26,8 @@ use utoipa_axum::routes;
 
 /// The header with the id of a request.
 const REQUEST_ID: &str = "x-request-id";
-/// Largest body that is read.
-const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
-
+/// Smallest answer that is compressed.
+const LEAST_COMPRESSED_BYTES: u64 = 8 * 1024;
 fn api() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(docs::ApiDocument::openapi())
         .routes(routes!(health::check_liveness))
@@ -87,10 +88,32 @@ pub fn router(state: AppState) -> Router {
                 .layer(PropagateRequestIdLayer::x_request_id())
                 .layer(TraceLayer::new_for_http().make_span_with(request_span))
                 .layer(middleware::from_fn(count_requests))
+                .layer(middleware::from_fn(keep_plain_answers_possible))
+                .layer(compression())
                 .layer(middleware::from_fn(render_problems))
                 .layer(CatchPanicLayer::custom(problem_of_panic))
                 .layer(DefaultBodyLimit::max(MAX_BODY_BYTES)),
         )
+}
+
+/// For clients that ask for it. At the fastest level it takes a few milliseconds a megabyte and leaves a tenth; below
+/// the size of some packets there is nothing to gain. A strong tag stands for the very bytes, so what has one is
+/// left as it is.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let has_no_strong_tag = |_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions| {
+        headers.get(header::ETAG).is_none_or(|tag| tag.as_bytes().starts_with(b"W/"))
+    };
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(LEAST_COMPRESSED_BYTES).and(has_no_strong_tag))
+}
+
+/// A client that refuses plain answers would get 406 for work that was done. It gets a plain one.
+async fn keep_plain_answers_possible(mut request: Request, next: Next) -> Response {
+    let is_refusal = |item: &str| item.rsplit_once("q=").is_some_and(|(_, weight)| weight.trim().parse() == Ok(0.0));
+    let refuses = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.split(',').any(is_refusal));
+    if request.headers().get_all(header::ACCEPT_ENCODING).iter().any(refuses) {
+        request.headers_mut().remove(header::ACCEPT_ENCODING);
+    }
+    next.run(request).await
 }
 
 fn request_span(request: &Request) -> tracing::Span {

@@ -32,7 +32,8 @@ use uuid::Uuid;
 
 /// So many transactions of the write-back are open at once.
 const WRITERS: usize = 2;
-/// So many exports run at once: each holds a connection as long as its client takes.
+/// So many exports run at once, and never on more than half of the connections: each holds one as long as its
+/// client takes.
 const EXPORTERS: usize = 2;
 
 /// The service: cheap to clone, safe to share.
@@ -58,7 +59,8 @@ impl PfaMirrorService {
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         let summaries = summaries_beside(&pool);
-        let [writers, exporters] = [WRITERS, EXPORTERS].map(|places| Arc::new(Semaphore::new(places)));
+        let half = pool.options().get_max_connections() as usize / 2;
+        let [writers, exporters] = [WRITERS, EXPORTERS.min(half).max(1)].map(|places| Arc::new(Semaphore::new(places)));
         Self { pool, summaries, writers, exporters, background: TaskTracker::new(), stopping: CancellationToken::new() }
     }
 

@@ -1,10 +1,13 @@
-//! ETag and 304.
+//! Answers that cost less: 304 for what the client has, compressed for who asks.
 
 use crate::support::planner::planners_app;
 use crate::support::{TestApp, test_app};
 use axum::body::Body;
 use axum::http::{Method, Request};
+use flate2::read::GzDecoder;
+use http_body_util::BodyExt as _;
 use serde_json::json;
+use std::io::Read as _;
 
 async fn ask(app: &TestApp, path: &str, tag: &str) -> u16 {
     let answer = app.send(Request::get(path).header("if-none-match", tag).body(Body::empty()).unwrap()).await;
@@ -70,4 +73,39 @@ async fn the_tag_of_a_page_changes_with_what_its_reader_sees() {
     assert!(!kept("records?limit=3", &before.0).await, "another question");
     let other = ben.send(Method::GET, &own, &[("if-none-match", &before.1)], None).await;
     assert_eq!(other.status, 404, "somebody else's sandbox is not there, whatever the tag");
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_for_who_asks() {
+    let app = test_app().await;
+    let records: Vec<_> = (0..200).map(|id| json!({"pfaId": id.to_string()}).as_object().unwrap().clone()).collect();
+    app.load("ORG", &records).await;
+    let ask = async |path: &str, accepted: &str| {
+        let request = Request::get(format!("/api/v1/orgs/ORG/{path}")).header("accept-encoding", accepted);
+        let answer = app.begin(request.body(Body::empty()).unwrap()).await;
+        let header = |name: &str| answer.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+        let vary: Vec<_> = answer.headers().get_all("vary").iter().map(|value| value.to_str().unwrap().to_lowercase()).collect();
+        let told = (header("content-encoding"), vary.join(", "), header("etag"));
+        (told, answer.into_body().collect().await.unwrap().to_bytes())
+    };
+    for path in ["records?limit=200", "records/export"] {
+        let ((encoding, _, tag), plain) = ask(path, "identity").await;
+        assert_eq!(encoding, "", "{path}");
+        for wanted in ["gzip", "br", "zstd"] {
+            let ((encoding, vary, compressed_tag), compressed) = ask(path, wanted).await;
+            assert_eq!((encoding.as_str(), compressed_tag.as_str()), (wanted, tag.as_str()), "{path}");
+            assert!(vary.contains("accept-encoding"), "{path}: {vary}");
+            assert!(compressed.len() * 4 < plain.len(), "{path}, {wanted}: {} of {} bytes", compressed.len(), plain.len());
+        }
+        let (_, compressed) = ask(path, "gzip").await;
+        let mut text = String::new();
+        GzDecoder::new(compressed.as_ref()).read_to_string(&mut text).unwrap();
+        assert_eq!(text.as_bytes(), plain, "{path}");
+    }
+    for refusal in ["identity;q=0", "*;q=0", "deflate, identity;q=0.0"] {
+        let ((encoding, ..), body) = ask("records?limit=200", refusal).await;
+        assert_eq!((encoding.as_str(), body.is_empty()), ("", false), "{refusal}");
+    }
+    let ((encoding, ..), _) = ask("records/1", "gzip").await;
+    assert_eq!(encoding, "", "a small answer is left as it is");
 }

@@ -4,7 +4,7 @@ use crate::support::TestApp;
 use crate::support::planner::{ORG, Planner, assert_problem, data, planners_app};
 use crate::support::test_app;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, Version};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -133,6 +133,13 @@ async fn a_client_that_leaves_costs_nothing_more() {
     }
     let whole = app.planner("ana").get("records/export").await;
     assert_eq!(whole.text.lines().count(), 5_000);
+}
+
+#[tokio::test]
+async fn over_http_1_0_nothing_is_exported() {
+    let app = planners_app().await;
+    let request = Request::get(format!("/api/v1/orgs/{ORG}/records/export")).version(Version::HTTP_10);
+    assert_problem(&app.send(request.body(Body::empty()).unwrap()).await, 505, "http_version");
 }
 
 #[tokio::test]

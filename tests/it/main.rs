@@ -30,6 +30,7 @@ mod merged_model;
 mod migrations;
 mod openapi;
 mod operations;
+mod overload;
 mod pems;
 mod plans;
 mod postgres_conf;

@@ -172,6 +172,16 @@ async fn a_record_that_something_refers_to_cannot_be_deleted() {
         assert_eq!(refusal.as_database_error().unwrap().constraint(), Some("pfa_mirror_keeps_record"), "{referred}");
     }
     assert_eq!(delete("4").await.unwrap().rows_affected(), 1);
+    for (statement, constraint) in [
+        ("truncate pfa_mirror", "pfa_mirror_keeps_records"),
+        ("update pfa_mirror set id = gen_random_uuid()", "pfa_mirror_keeps_key"),
+        ("update pfa_mirror set organization_id = 'B'", "pfa_mirror_keeps_key"),
+    ] {
+        let refusal = sqlx::query(statement).execute(&database.pool).await.unwrap_err();
+        assert_eq!(refusal.as_database_error().unwrap().constraint(), Some(constraint), "{statement}");
+    }
+    let everything = "truncate pfa_mirror, pfa_modification, pfa_overlay, pfa_mirror_history";
+    sqlx::query(everything).execute(&database.pool).await.unwrap();
 }
 
 /// The version before sandboxes could be edited: drafts, a published change and views of the day before.

@@ -7,7 +7,7 @@ use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Version, header};
 use axum::response::Response;
 use futures_util::TryStreamExt as _;
 
@@ -22,13 +22,18 @@ use futures_util::TryStreamExt as _;
     responses((status = 200, description = "The records", content((String = "application/x-ndjson"), (String = "text/csv"))),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json")))]
+        (status = 503, body = Problem, content_type = "application/problem+json", description = "Two exports are running"),
+        (status = 505, body = Problem, content_type = "application/problem+json", description = "Asked over HTTP/1.0")))]
 pub(in crate::http) async fn export_records(
     State(state): State<AppState>,
     Path(organization): Path<String>,
     caller: Caller,
+    version: Version,
     parameters: Parameters,
 ) -> Result<Response, Problem> {
+    if version < Version::HTTP_11 {
+        return Err(Problem::http_version("an export needs HTTP/1.1: before it, an answer that was cut looks whole"));
+    }
     let (query, format) = grid::read_export(organization, caller, parameters)?;
     let name = format!("attachment; filename=\"records.{}\"", format.word());
     let rows = state.service.export_records(query, format).await?;

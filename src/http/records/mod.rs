@@ -108,14 +108,14 @@ pub(in crate::http) async fn list_records(
     let body = page_json(&query, page);
     Ok(match meaning {
         Some(meaning) => weakly_tagged_json(&headers, &meaning, body),
-        None => tagged_json(&headers, body),
+        None => weakly_tagged_json(&headers, &body.clone(), body),
     })
 }
 
-/// What a page means: the question and what it was asked of. An estimated count changes with the planner's
+/// What a page means: the question, what it was asked of, and how this version writes it. An estimated count changes with the planner's
 /// statistics, which have no number.
 fn meaning(query: &PageQuery, state: ReadingState) -> Option<String> {
-    (query.count != CountKind::Estimated).then(|| format!("{query:?} {state:?}"))
+    (query.count != CountKind::Estimated).then(|| format!("{} {query:?} {state:?}", env!("CARGO_PKG_VERSION")))
 }
 
 /// Rows are JSON text already; only the page's own fields are serialised.

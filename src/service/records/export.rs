@@ -20,8 +20,10 @@ const CHUNK: usize = 64 * 1024;
 /// A client that takes nothing for so long is given up: it holds a connection of the database.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// An export takes as long as its client takes, and the server looks whether there still is one. Memory for
-/// the ids of three million touched records; few exports run at once.
+/// And so is one that takes little by little: while it does, the database keeps every old row for it.
+const MOST_TIME: Duration = Duration::from_hours(1);
+/// The statement lasts as long as its client takes; the server looks every two seconds whether this service is
+/// still there. Memory for the ids of three million touched records; few exports run at once.
 const SETTINGS: &str = "set local statement_timeout = 0; set local client_connection_check_interval = '2s'; set local work_mem = '64MB'";
 
 impl PfaMirrorService {
@@ -38,16 +40,21 @@ impl PfaMirrorService {
         let (sender, receiver) = mpsc::channel(1);
         let stopping = self.stopping.clone();
         self.background.spawn(async move {
-            let sent =
-                stopping.run_until_cancelled(send_rows(&mut connection, query, format, &sender)).await.unwrap_or(Err(Error::ExportCut));
+            let rows = tokio::time::timeout(MOST_TIME, send_rows(&mut connection, query, format, &sender));
+            let sent = tokio::select! {
+                sent = rows => sent.unwrap_or(Err(Error::ExportCut)),
+                () = sender.closed() => Err(Error::ExportCut),
+                () = stopping.cancelled() => Err(Error::ExportCut),
+            };
             if sent.is_err() {
                 // Rows are still on their way on this connection.
                 connection.close_on_drop();
             }
-            let _ = sender.send_timeout(sent.map(|()| Piece::End), PATIENCE).await;
+            drop(connection);
             drop(place);
+            let _ = sender.send_timeout(sent.map(Piece::End), PATIENCE).await;
         });
-        let mut pieces = Box::pin(stream::try_unfold(receiver, next_rows));
+        let mut pieces = Box::pin(stream::try_unfold(Some(receiver), next_rows));
         // The first piece tells whether the statement works at all.
         let first = pieces.try_next().await?;
         Ok(stream::iter(first.map(Ok)).chain(pieces))
@@ -57,14 +64,16 @@ impl PfaMirrorService {
 /// What the task hands over.
 enum Piece {
     Rows(String),
-    /// That was all; without it the export is not whole.
-    End,
+    /// The last rows; without them the export is not whole.
+    End(String),
 }
 
-async fn next_rows(mut pieces: Receiver<Result<Piece>>) -> Result<Option<(String, Receiver<Result<Piece>>)>> {
+/// The next rows, unless the last were given; then there are no pieces any more.
+async fn next_rows(pieces: Option<Receiver<Result<Piece>>>) -> Result<Option<(String, Option<Receiver<Result<Piece>>>)>> {
+    let Some(mut pieces) = pieces else { return Ok(None) };
     match pieces.recv().await.unwrap_or(Err(Error::ExportCut))? {
-        Piece::Rows(rows) => Ok(Some((rows, pieces))),
-        Piece::End => Ok(None),
+        Piece::Rows(rows) => Ok(Some((rows, Some(pieces)))),
+        Piece::End(rows) => Ok(Some((rows, None))),
     }
 }
 
@@ -76,7 +85,13 @@ async fn check_reader(connection: &mut PgConnection, query: &PageQuery) -> Resul
     refusal(refused.as_deref(), &reader.organization)
 }
 
-async fn send_rows(connection: &mut PgConnection, mut query: PageQuery, format: ExportFormat, to: &Sender<Result<Piece>>) -> Result<()> {
+/// Sends all rows but the last, which it returns: they go out when the connection is free again.
+async fn send_rows(
+    connection: &mut PgConnection,
+    mut query: PageQuery,
+    format: ExportFormat,
+    to: &Sender<Result<Piece>>,
+) -> Result<String> {
     if format == ExportFormat::Csv && query.fields.is_none() {
         query.fields = Some(Field::ALL.to_vec());
     }
@@ -93,7 +108,7 @@ async fn send_rows(connection: &mut PgConnection, mut query: PageQuery, format: 
     }
     drop(rows);
     transaction.commit().await?;
-    hand_over(to, writer.take()).await
+    Ok(writer.take())
 }
 
 /// Waits until the client takes it.

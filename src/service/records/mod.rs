@@ -13,6 +13,7 @@ use crate::domain::row::{push_fields, push_record};
 use crate::domain::sort::Sort;
 use crate::error::{Error, Result, refusal};
 use crate::service::{PfaMirrorService, Reader};
+use chrono::{DateTime, Utc};
 use row::{META_WIDTH, read_cells, read_key, read_meta};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -72,7 +73,7 @@ impl PageQuery {
 /// One page of merged records.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// The rows as a JSON array, each with its `_meta`, untouched since the database wrote them.
+    /// The rows as a JSON array, each with its `_meta`; the records' own text is as the database wrote it.
     pub rows: String,
     /// Where the next page begins, if there is one.
     pub next: Option<Cursor>,
@@ -87,6 +88,8 @@ pub struct Page {
 pub struct ReadingState {
     /// The organization's change number; it grows with every publication.
     pub change_number: i64,
+    /// When that was: a restored database goes through the same numbers again, at other times.
+    pub published_at: DateTime<Utc>,
     /// How often the reader's sandbox was edited.
     pub edit_count: Option<i64>,
 }
@@ -100,8 +103,8 @@ impl PfaMirrorService {
         let mut found = statement::page(query).build().fetch_all(&self.pool).await?;
         let first = found.first().ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
         refusal(first.try_get(0)?, &query.reader.organization)?;
-        let state = ReadingState { change_number: first.try_get(1)?, edit_count: first.try_get(2)? };
-        let mut count = first.try_get(3)?;
+        let state = ReadingState { change_number: first.try_get(1)?, published_at: first.try_get(2)?, edit_count: first.try_get(3)? };
+        let mut count = first.try_get(4)?;
         if first.try_get::<Option<Uuid>, _>(ADMISSION_WIDTH)?.is_none() {
             found.clear();
         }
@@ -125,7 +128,7 @@ impl PfaMirrorService {
         let found = sqlx::query!(
             r#"
             select case when o.organization_id is null then 'organization' when $2::uuid is not null and s.id is null then 'session' end as refusal,
-                   o.change_number as "change_number?", s.edit_count as "edit_count?"
+                   o.change_number as "change_number?", o.last_published_at as "published_at?", s.edit_count as "edit_count?"
               from (values (1)) one
               left join organizations o on o.organization_id = $1
               left join pfa_session s on s.organization_id = $1 and s.id = $2 and s.user_id = $3 and s.status <> 'discarded'
@@ -137,7 +140,11 @@ impl PfaMirrorService {
         .fetch_one(&self.summaries)
         .await?;
         refusal(found.refusal.as_deref(), &reader.organization)?;
-        Ok(ReadingState { change_number: found.change_number.unwrap_or_default(), edit_count: found.edit_count })
+        Ok(ReadingState {
+            change_number: found.change_number.unwrap_or_default(),
+            published_at: found.published_at.unwrap_or_default(),
+            edit_count: found.edit_count,
+        })
     }
 
     /// Runs the statement of a page and returns its measured plan, as `EXPLAIN (FORMAT JSON)` has it.
@@ -194,7 +201,7 @@ pub(super) async fn matching_records(connection: &mut PgConnection, reader: &Rea
 }
 
 /// What stands before a page's rows in every row: the admission.
-const ADMISSION_WIDTH: usize = 4;
+const ADMISSION_WIDTH: usize = 5;
 
 /// Where the page ends: the sort keys stand last.
 fn next_cursor(query: &PageQuery, last: &PgRow) -> Result<Cursor> {

@@ -1,15 +1,15 @@
-//! The one composed statement: a page of the merged grid.
+//! The composed statements: a page of the merged grid, and all of its rows for an export.
 //!
 //! ```text
 //! (overlay of the sandbox   … order by … limit n+1)
 //! union all
 //! (published overlay without it   … order by … limit n+1)
 //! union all
-//! (mirror without both   … order by … limit n+1)      -- with a null tail where the first key can be null
+//! (mirror without both   … order by … limit n+1)      -- in two segments where one scan cannot give the nulls last
 //! order by … limit n+1
 //! ```
 //!
-//! Every branch delivers its own order from an index and stops at the limit; PostgreSQL merges
+//! Every branch delivers its own order from an index and, for a page, stops at the limit; PostgreSQL merges
 //! them. Columns come from the closed list of [`Field`]s, values are always bound.
 
 use crate::domain::field::{Field, Kind};
@@ -67,7 +67,7 @@ fn page_after(query: &PageQuery, prefix: &str) -> Builder {
         push_limit(&mut sql, query);
         sql.push(") ");
     }
-    sql.push("select refusal, change_number, edit_count, count, page.");
+    sql.push("select refusal, change_number, last_published_at, edit_count, count, page.");
     sql.push(META_COLUMNS);
     push_body(&mut sql, query.fields.as_deref());
     for index in 0..query.sort.keys().len() {
@@ -187,12 +187,12 @@ fn whole_segment(query: &PageQuery) -> Segment {
     if excludes_nulls(query) { Segment::Head } else { Segment::Whole }
 }
 
-/// `refusal, change_number, edit_count, count`, in one row: whether the reader may ask, what state the answer is
+/// `refusal, change_number, last_published_at, edit_count, count`, in one row: whether the reader may ask, what state the answer is
 /// of, and the exact count, if it is asked for. `pfa_refusal` would be planned anew in every call.
 fn push_admission(sql: &mut Builder, query: &PageQuery) {
     sql.push("select case when o.organization_id is null then 'organization'");
     sql.push(if query.reader.session.is_some() { " when s.id is null then 'session' end" } else { " end" });
-    sql.push(" as refusal, o.change_number, ");
+    sql.push(" as refusal, o.change_number, o.last_published_at, ");
     sql.push(if query.reader.session.is_some() { "s.edit_count, " } else { "null::bigint as edit_count, " });
     if query.count == CountKind::Exact {
         push_count(sql, query);
