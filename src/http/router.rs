@@ -18,7 +18,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
-use tower_http::trace::TraceLayer;
+use tower_http::trace::{DefaultOnFailure, TraceLayer};
+use tracing::Level;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
@@ -86,7 +87,8 @@ pub fn router(state: AppState) -> Router {
                 .layer(middleware::from_fn(check_request_id))
                 .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
                 .layer(PropagateRequestIdLayer::x_request_id())
-                .layer(TraceLayer::new_for_http().make_span_with(request_span))
+                // What a failure was is logged where it is known; a shed request is counted, not logged: they come in thousands.
+                .layer(TraceLayer::new_for_http().make_span_with(request_span).on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
                 .layer(middleware::from_fn(count_requests))
                 .layer(middleware::from_fn(keep_plain_answers_possible))
                 .layer(compression())
