@@ -127,7 +127,7 @@ impl Stage {
         // The organizations of the scenes before are noise that must not show; too many of them are slow.
         let first = self.played.fetch_add(scenes.len(), Ordering::Relaxed) + scenes.len();
         if first / BATCH != (first - scenes.len()) / BATCH {
-            sqlx::query("truncate organizations cascade").execute(self.app.pool()).await.unwrap();
+            sqlx::query("truncate organizations, pfa_overlay, pfa_mirror_history cascade").execute(self.app.pool()).await.unwrap();
         }
         let is_late = |number: usize| number % 8 == 7;
         for late in [false, true] {
