@@ -79,11 +79,11 @@ impl Bed {
             .execute(&self.pool)
             .await
             .unwrap();
-        // A large commit has the summaries refreshed in the background.
+        // A large commit has the summaries refreshed in the background: its lock tells when it is done.
         let service = PfaMirrorService::new(self.pool.clone());
         while let Err(error) = service.refresh_views("manual").await {
             assert!(matches!(error, Error::RefreshRunning), "{error}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            sqlx::query("select pg_advisory_xact_lock(x'50464156'::int)").execute(&self.pool).await.unwrap();
         }
     }
 

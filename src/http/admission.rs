@@ -197,7 +197,9 @@ mod tests {
                 own_line.admit(work).await
             });
             // It stands in line before the next one comes.
+            let deadline = Instant::now() + Duration::from_secs(20);
             while line.waiting.load(Ordering::Relaxed) <= number {
+                assert!(Instant::now() < deadline, "{number} does not join the line");
                 tokio::task::yield_now().await;
             }
         }

@@ -9,7 +9,7 @@ use pfa_vanguard::http::AppState;
 use pfa_vanguard::http::admission::Admission;
 use pfa_vanguard::http::router::router;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tower::ServiceExt as _;
 
 #[tokio::test]
@@ -26,7 +26,9 @@ async fn a_full_line_refuses_and_tells_when_to_come_again() {
     let commit = tokio::spawn(router.clone().oneshot(Request::post(path).body(Body::empty()).unwrap()));
     let is_waiting = "select exists (select from pg_locks where locktype = 'advisory' and not granted
         and database = (select oid from pg_database where datname = current_database()))";
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !sqlx::query_scalar::<_, bool>(is_waiting).fetch_one(app.pool()).await.unwrap() {
+        assert!(Instant::now() < deadline, "the commit does not come to its lock");
         tokio::task::yield_now().await;
     }
     let refused = ask("/api/v1/orgs/ORG/records").await;
