@@ -16,7 +16,10 @@ fn object(value: &Value) -> Object {
 
 async fn indexes(app: &crate::support::TestApp) -> Vec<(String, Option<String>)> {
     sqlx::query_as(
-        "select pg_get_indexdef(indexrelid), obj_description(indexrelid, 'pg_class') from pg_index where indrelid = 'pfa_mirror'::regclass order by 1",
+        "select pg_get_indexdef(indexrelid), obj_description(indexrelid, 'pg_class') from pg_index where indrelid = 'pfa_mirror'::regclass
+          union all
+         select conname || ' ' || pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint') from pg_constraint where conrelid = 'pfa_mirror'::regclass
+          order by 1",
     )
     .fetch_all(app.pool())
     .await

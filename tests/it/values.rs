@@ -17,10 +17,18 @@ fn texts() -> Vec<String> {
         "[+-]?[0-9]{0,13}(\\.[0-9]{0,6})?",
         "[+-]?[0-9]{1,11}\\.[0-9]{1,4}0{0,3}",
         "(?i:true|false|y|n|yes|no|1|0|t|f|on)",
+        "[0-9#]{4}-[0-9#]{2}-[0-9#]{2}",
         "\\PC{0,12}",
     ];
     let mut runner = TestRunner::deterministic();
-    (0..3_000).map(|_| near_misses.new_tree(&mut runner).unwrap().current()).collect()
+    let texts = (0..3_500).map(|_| near_misses.new_tree(&mut runner).unwrap().current());
+    texts.chain(days()).chain(["####-##-##".to_owned()]).collect()
+}
+
+/// Every month and day, and those beyond, of years that differ: the first and the last, leap years and others.
+fn days() -> impl Iterator<Item = String> {
+    let years = [1899, 1900, 1996, 2000, 2025, 2100, 2999, 3000];
+    years.into_iter().flat_map(|year| (0..=13).flat_map(move |month| (0..=32).map(move |day| format!("{year}-{month:02}-{day:02}"))))
 }
 
 #[tokio::test]

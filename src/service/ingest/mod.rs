@@ -19,6 +19,9 @@ use first_load::SetAsideIndex;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
+/// Bytes of COPY that are sent as soon as they are there: PostgreSQL reads them while the next ones are written.
+const COPIED_AT_ONCE: usize = 256 * 1024;
+
 /// Loads records into the mirror.
 #[derive(Debug)]
 pub struct Load {
@@ -93,11 +96,16 @@ impl Load {
     /// # Errors
     /// When the database fails.
     pub async fn stage<'a>(&mut self, records: impl IntoIterator<Item = impl Into<Staged<'a>>>) -> Result<()> {
-        let mut text = Vec::new();
-        for record in records {
-            push_copy_line(&mut text, record.into());
-        }
+        let records: Vec<Staged<'a>> = records.into_iter().map(Into::into).collect();
         let mut copy = self.connection.copy_in_raw("copy pfa_staging (data, stamp) from stdin").await?;
+        let mut text = Vec::with_capacity(2 * COPIED_AT_ONCE);
+        for record in records {
+            push_copy_line(&mut text, record);
+            if text.len() > COPIED_AT_ONCE {
+                copy.send(text.as_slice()).await?;
+                text.clear();
+            }
+        }
         copy.send(text).await?;
         self.staged += copy.finish().await?;
         Ok(())
