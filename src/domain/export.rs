@@ -1,7 +1,7 @@
 //! The rows of an export as text: CSV for spreadsheets, NDJSON for programs.
 
 use crate::domain::field::Field;
-use crate::domain::row::{Cell, Meta, push_fields, push_record};
+use crate::domain::row::{Cell, Meta, push_day, push_fields, push_record};
 use std::borrow::Cow;
 
 /// How an export is written.
@@ -39,19 +39,25 @@ impl ExportFormat {
 /// Writes rows to a buffer that is taken away piece by piece.
 #[derive(Debug)]
 pub struct RowWriter {
-    format: ExportFormat,
     fields: Vec<Field>,
-    buffer: String,
+    lines: Lines,
+}
+
+#[derive(Debug)]
+enum Lines {
+    /// One writer for many lines: one a line asked for 8 KB and seven allocations each time.
+    Csv(Box<csv::Writer<Vec<u8>>>),
+    Ndjson(String),
 }
 
 impl RowWriter {
     /// A writer of rows with these fields; CSV begins with their names.
     #[must_use]
     pub fn new(format: ExportFormat, fields: &[Field]) -> Self {
-        let mut writer = Self { format, fields: fields.to_vec(), buffer: String::new() };
+        let mut writer = Self { fields: fields.to_vec(), lines: Lines::new(format) };
         if format == ExportFormat::Csv {
             let names: Vec<_> = fields.iter().map(|field| Cell::Text(field.key())).collect();
-            writer.push_csv(&names);
+            writer.push(&names);
         }
         writer
     }
@@ -64,53 +70,86 @@ impl RowWriter {
 
     /// Adds a row; its cells are in the order of the fields.
     pub fn push(&mut self, cells: &[Cell<'_>]) {
-        match self.format {
-            ExportFormat::Csv => self.push_csv(cells),
-            ExportFormat::Ndjson => {
-                push_fields(&mut self.buffer, &self.fields, cells, None);
-                self.buffer.push('\n');
+        match &mut self.lines {
+            Lines::Csv(writer) => push_line(writer, cells),
+            Lines::Ndjson(buffer) => {
+                push_fields(buffer, &self.fields, cells, None);
+                buffer.push('\n');
             }
         }
     }
 
-    /// Adds a whole record, which is JSON text already.
+    /// Adds a whole record, which is JSON text already; only NDJSON has such lines.
     pub fn push_record(&mut self, record: &str, meta: &Meta<'_>) {
-        push_record(&mut self.buffer, record, meta);
-        self.buffer.push('\n');
+        if let Lines::Ndjson(buffer) = &mut self.lines {
+            push_record(buffer, record, meta);
+            buffer.push('\n');
+        }
     }
 
     /// Bytes that wait to be taken.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.buffer.len()
+        match &self.lines {
+            Lines::Csv(writer) => writer.get_ref().len(),
+            Lines::Ndjson(buffer) => buffer.len(),
+        }
     }
 
     /// Whether nothing waits to be taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        self.len() == 0
     }
 
     /// Takes what was written so far.
     #[must_use]
     pub fn take(&mut self) -> String {
-        let capacity = self.buffer.capacity();
-        std::mem::replace(&mut self.buffer, String::with_capacity(capacity))
+        match &mut self.lines {
+            Lines::Csv(writer) => {
+                let lines = std::mem::replace(writer, csv_writer(writer.get_ref().capacity()));
+                String::from_utf8(lines.into_inner().unwrap_or_default()).unwrap_or_default()
+            }
+            Lines::Ndjson(buffer) => {
+                let capacity = buffer.capacity();
+                std::mem::replace(buffer, String::with_capacity(capacity))
+            }
+        }
     }
+}
 
-    fn push_csv(&mut self, cells: &[Cell<'_>]) {
-        let texts = cells.iter().map(|cell| match cell {
-            Cell::Null => Cow::Borrowed(""),
-            Cell::Text(text) => without_formula(text),
-            Cell::Date(date) => date.to_string().into(),
-            Cell::Amount(amount) => amount.to_string().into(),
-            Cell::Flag(flag) => Cow::Borrowed(if *flag { "true" } else { "false" }),
-        });
-        let mut line = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-        // Writing to memory cannot fail.
-        let _ = line.write_record(texts.map(Cow::into_owned));
-        self.buffer.push_str(&String::from_utf8_lossy(&line.into_inner().unwrap_or_default()));
+impl Lines {
+    fn new(format: ExportFormat) -> Self {
+        match format {
+            ExportFormat::Csv => Self::Csv(csv_writer(0)),
+            ExportFormat::Ndjson => Self::Ndjson(String::new()),
+        }
     }
+}
+
+fn csv_writer(capacity: usize) -> Box<csv::Writer<Vec<u8>>> {
+    Box::new(csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::with_capacity(capacity)))
+}
+
+/// Writing text to memory cannot fail, nor can it become anything but text.
+fn push_line(writer: &mut csv::Writer<Vec<u8>>, cells: &[Cell<'_>]) {
+    let mut text = String::new();
+    for cell in cells {
+        text.clear();
+        let _ = match cell {
+            Cell::Null => writer.write_field(""),
+            Cell::Text(text) => writer.write_field(without_formula(text).as_bytes()),
+            Cell::Date(date) => {
+                push_day(&mut text, *date);
+                writer.write_field(&text)
+            }
+            Cell::Amount(amount) => writer.write_field(amount.to_string()),
+            Cell::Flag(flag) => writer.write_field(if *flag { "true" } else { "false" }),
+        };
+    }
+    let _ = writer.write_record(None::<&[u8]>);
+    // So that the length is known.
+    let _ = writer.flush();
 }
 
 /// A spreadsheet would run text that begins so as a formula; the quote makes it text.

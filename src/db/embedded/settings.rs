@@ -44,12 +44,7 @@ pub(super) fn server_settings(options: &EmbeddedOptions) -> Vec<(String, String)
     match options.durability {
         Durability::Durable => settings.push(("shared_buffers", format!("{}MB", (memory_mb / 4).clamp(128, 2048)))),
         Durability::Throwaway => {
-            let fast = [
-                ("shared_buffers", "128MB"),
-                ("fsync", "off"),
-                ("synchronous_commit", "off"),
-                ("full_page_writes", "off"),
-            ];
+            let fast = [("shared_buffers", "128MB"), ("fsync", "off"), ("synchronous_commit", "off"), ("full_page_writes", "off")];
             settings.extend(fast.map(|(name, value)| (name, value.to_owned())));
         }
     }

@@ -68,6 +68,12 @@ impl PageQuery {
     pub fn fingerprint(&self) -> u64 {
         fingerprint(&format!("{:?} {:?} {:?} {:?}", self.reader.organization, self.reader.session, self.filter, self.sort))
     }
+
+    /// The statement that reads the page, as PostgreSQL gets it; values are bound.
+    #[must_use]
+    pub fn statement(&self) -> String {
+        statement::page(self).into_sql().as_str().to_owned()
+    }
 }
 
 /// One page of merged records.
