@@ -278,9 +278,19 @@ fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch, without: Withou
 /// `and not exists (an overlay row of the sandbox, or of everybody)`.
 fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_published: bool, without: Without) {
     sql.push(match without {
-        Without::Probes => " and not exists (select from pfa_overlay o where o.id = r.id and o.organization_id = ",
-        Without::Hash => " and r.id not in (select o.id from pfa_overlay o where o.organization_id = ",
+        Without::Probes => " and not exists (select from pfa_overlay o where o.id = r.id and ",
+        Without::Hash => " and r.id not in (select o.id from pfa_overlay o where ",
     });
+    push_overlay_of(sql, reader, with_published);
+    sql.push(match without {
+        Without::Probes => " offset 0)",
+        Without::Hash => ")",
+    });
+}
+
+/// The overlay rows `o` of the sandbox, or of everybody, or of both.
+fn push_overlay_of(sql: &mut Builder, reader: &Reader, with_published: bool) {
+    sql.push("o.organization_id = ");
     sql.push_bind(reader.organization.clone());
     sql.push(" and o.session_id ");
     match (reader.session, with_published) {
@@ -297,19 +307,32 @@ fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_published: bool
             sql.push("= pfa_everybody()");
         }
     }
-    sql.push(match without {
-        Without::Probes => " offset 0)",
-        Without::Hash => ")",
-    });
 }
 
+/// Of the mirror all matches are counted, and those taken away that an overlay has: a probe for each overlay row, not
+/// one for each match, which took 280 ms of 300,000 records instead of 30.
 fn push_count(sql: &mut Builder, query: &PageQuery) {
     for (index, branch) in branches(&query.reader).into_iter().enumerate() {
         sql.push(if index == 0 { "(select count(*)" } else { " + (select count(*)" });
-        push_from(sql, &query.reader, branch, Without::Probes);
+        if branch == Branch::Mirror {
+            push_mirror(sql, &query.reader);
+            predicates::push_filter(sql, &query.filter);
+            sql.push(") - (select count(*)");
+            push_mirror(sql, &query.reader);
+            sql.push(" and r.id in (select o.id from pfa_overlay o where ");
+            push_overlay_of(sql, &query.reader, true);
+            sql.push(")");
+        } else {
+            push_from(sql, &query.reader, branch, Without::Probes);
+        }
         predicates::push_filter(sql, &query.filter);
         sql.push(")");
     }
+}
+
+fn push_mirror(sql: &mut Builder, reader: &Reader) {
+    sql.push(" from pfa_mirror r where r.organization_id = ");
+    sql.push_bind(reader.organization.clone());
 }
 
 fn push_limit(sql: &mut Builder, query: &PageQuery) {
