@@ -106,8 +106,12 @@ impl Loads {
         }
         let started = Instant::now();
         let applied = load.apply(&Batch::import(&self.plan.code, Uuid::new_v4(), "bench")).await.unwrap();
+        let applying = started.elapsed();
+        let started = Instant::now();
         load.commit(|_| ()).await.unwrap();
-        (took + started.elapsed(), applied)
+        let committing = started.elapsed();
+        println!("load: staging {took:.1?}, applying {applying:.1?}, indexes and commit {committing:.1?}");
+        (took + applying + committing, applied)
     }
 
     async fn rows_written(&self) -> i64 {

@@ -81,9 +81,12 @@ impl RowWriter {
 
     /// Adds a whole record, which is JSON text already; only NDJSON has such lines.
     pub fn push_record(&mut self, record: &str, meta: &Meta<'_>) {
-        if let Lines::Ndjson(buffer) = &mut self.lines {
-            push_record(buffer, record, meta);
-            buffer.push('\n');
+        match &mut self.lines {
+            Lines::Csv(_) => debug_assert!(false, "CSV has fields"),
+            Lines::Ndjson(buffer) => {
+                push_record(buffer, record, meta);
+                buffer.push('\n');
+            }
         }
     }
 
@@ -108,7 +111,7 @@ impl RowWriter {
         match &mut self.lines {
             Lines::Csv(writer) => {
                 let lines = std::mem::replace(writer, csv_writer(writer.get_ref().capacity()));
-                String::from_utf8(lines.into_inner().unwrap_or_default()).unwrap_or_default()
+                String::from_utf8_lossy(&lines.into_inner().unwrap_or_default()).into_owned()
             }
             Lines::Ndjson(buffer) => {
                 let capacity = buffer.capacity();
@@ -128,7 +131,7 @@ impl Lines {
 }
 
 fn csv_writer(capacity: usize) -> Box<csv::Writer<Vec<u8>>> {
-    Box::new(csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::with_capacity(capacity)))
+    Box::new(csv::WriterBuilder::new().flexible(true).terminator(csv::Terminator::CRLF).from_writer(Vec::with_capacity(capacity)))
 }
 
 /// Writing text to memory cannot fail, nor can it become anything but text.
@@ -196,6 +199,19 @@ mod tests {
             "{\"pfaId\": \"1\", \"model\": \"a \\\"b\\\", c\\n\", \"forecastStart\": \"2025-03-01\", \"monthlyRate\": -1500.50, \"isActualized\": true}\n\
              {\"pfaId\": \"=1+1\", \"model\": \"-\", \"forecastStart\": null, \"monthlyRate\": null, \"isActualized\": null}\n"
         );
+    }
+
+    #[test]
+    fn csv_goes_on_where_it_was_taken() {
+        let mut writer = RowWriter::new(ExportFormat::Csv, &FIELDS[..1]);
+        let long = "x".repeat(20_000);
+        writer.push(&[Cell::Text(&long)]);
+        assert_eq!(writer.len(), "pfaId\r\n".len() + long.len() + 2);
+        assert_eq!(writer.take(), format!("pfaId\r\n{long}\r\n"));
+        assert!(writer.is_empty());
+        writer.push(&[Cell::Null]);
+        writer.push(&[Cell::Text("2")]);
+        assert_eq!(writer.take(), "\"\"\r\n2\r\n");
     }
 
     #[test]

@@ -4,11 +4,12 @@
 use crate::support::model::{Modification, Object};
 use crate::support::test_app;
 use crate::support::world::shown;
-use pfa_vanguard::domain::record::canonicalise;
+use pfa_vanguard::domain::record::{Record, canonicalise};
 use pfa_vanguard::error::Error;
-use pfa_vanguard::service::ingest::Applied;
+use pfa_vanguard::service::ingest::{Applied, Batch};
 use pfa_vanguard::service::sync::runs::{RunDirection, RunType};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 fn object(value: &Value) -> Object {
     value.as_object().unwrap().clone()
@@ -69,6 +70,7 @@ async fn a_change_has_a_version_a_history_and_reaches_the_overlay() {
 #[tokio::test]
 async fn the_first_load_leaves_the_indexes_as_they_were() {
     let app = test_app().await;
+    sqlx::query("comment on constraint pfa_mirror_pkey on pfa_mirror is 'the operator''s'").execute(app.pool()).await.unwrap();
     let before = indexes(&app).await;
     app.load("ORG", &[object(&json!({"pfaId": "1"}))]).await;
     assert_eq!(before, indexes(&app).await);
@@ -80,10 +82,48 @@ async fn a_load_that_is_given_up_leaves_nothing() {
     let before = indexes(&app).await;
     app.service.save_organization("ORG", "ORG").await.unwrap();
     let mut load = app.service.begin_load(&["ORG"]).await.unwrap();
-    load.stage(&[canonicalise(object(&json!({"pfaId": "1"}))).unwrap().0]).await.unwrap();
-    drop(load);
+    load.stage(&[record(1, 10)]).await.unwrap();
+    load.apply(&Batch::import("ORG", Uuid::new_v4(), "test")).await.unwrap();
+    load.abandon().await;
     assert_eq!(before, indexes(&app).await);
     assert!(app.mirror_rows("ORG").await.is_empty());
+}
+
+fn record(id: u32, rate: u32) -> Record {
+    canonicalise(object(&json!({"pfaId": id.to_string(), "monthlyRate": rate}))).unwrap().0
+}
+
+/// What follows from changed and further records looks them up by the primary key, which a first load sets aside.
+#[tokio::test]
+async fn a_second_apply_of_a_first_load_has_its_key() {
+    let app = test_app().await;
+    let before = indexes(&app).await;
+    app.service.save_organization("ORG", "ORG").await.unwrap();
+    let mut load = app.service.begin_load(&["ORG"]).await.unwrap();
+    let batch = Batch::import("ORG", Uuid::new_v4(), "test");
+    load.stage(&[record(1, 10), record(2, 10)]).await.unwrap();
+    assert_eq!(load.apply(&batch).await.unwrap(), Applied { inserted: 2, ..Applied::default() });
+    load.stage(&[record(1, 12), record(2, 10), record(3, 10)]).await.unwrap();
+    assert_eq!(load.apply(&batch).await.unwrap(), Applied { inserted: 1, updated: 1, unchanged: 1, ..Applied::default() });
+    let mut built = Vec::new();
+    load.commit(|name| built.push(name.to_owned())).await.unwrap();
+    assert!(!built.contains(&"pfa_mirror_pkey".to_owned()) && built.contains(&"pfa_mirror_grid".to_owned()), "{built:?}");
+    assert_eq!(before, indexes(&app).await);
+    assert_eq!(app.mirror_rows("ORG").await.len(), 3);
+}
+
+/// The first load goes around what an operator made of the primary key.
+#[tokio::test]
+async fn a_key_that_something_depends_on_stays() {
+    let app = test_app().await;
+    sqlx::raw_sql(
+        "create table notes (organization_id text collate \"C\", mirror_id uuid, foreign key (organization_id, mirror_id) references pfa_mirror);
+         alter table pfa_mirror replica identity using index pfa_mirror_pfa_id_key",
+    )
+    .execute(app.pool())
+    .await
+    .unwrap();
+    assert_eq!(app.load("ORG", &[object(&json!({"pfaId": "1"}))]).await.inserted, 1);
 }
 
 #[tokio::test]

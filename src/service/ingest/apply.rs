@@ -124,6 +124,10 @@ impl Load {
         if staged > 10_000 {
             sqlx::query("analyze pfa_staging").execute(&mut *connection).await?;
         }
+        if has_records(connection, organization).await? {
+            self.build_key().await?;
+        }
+        let connection = self.connection();
         let discontinued = match batch.vanished {
             Vanished::Stay => 0,
             Vanished::Discontinue { most_percent } => stage_vanished(connection, batch, most_percent).await?,
@@ -196,14 +200,15 @@ async fn update_changed(connection: &mut PgConnection, batch: &Batch, changed: &
     Ok(publication)
 }
 
+async fn has_records(connection: &mut PgConnection, organization: &str) -> Result<bool> {
+    let found = sqlx::query_scalar("select exists (select from pfa_mirror where organization_id = $1)");
+    Ok(found.bind(organization).fetch_one(connection).await?)
+}
+
 /// Inserts new records and returns their number.
 async fn insert_new(connection: &mut PgConnection, batch: &Batch, publication: Option<Publication>) -> Result<u64> {
     let organization = &batch.organization;
-    let is_first: bool = sqlx::query_scalar("select not exists (select from pfa_mirror where organization_id = $1)")
-        .bind(organization)
-        .fetch_one(&mut *connection)
-        .await?;
-    if is_first {
+    if !has_records(connection, organization).await? {
         // The view has nothing of an organization without records, so there is nothing to note beside it.
         let inserted = sqlx::query(INSERT_NEW).bind(organization).bind(batch.id).execute(&mut *connection).await?.rows_affected();
         if inserted > 0 {

@@ -10,6 +10,8 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 pub(super) struct SetAsideIndex {
     /// Its name.
     pub name: String,
+    /// Whether it is the primary key.
+    pub is_key: bool,
     drop: String,
     build: String,
     comment: String,
@@ -55,10 +57,11 @@ async fn drop_indexes(connection: &mut PgConnection) -> Result<Vec<SetAsideIndex
 
 /// What is set aside, with the statements for it; every name comes from the catalogue and is quoted here.
 ///
-/// The primary key's random ids fill its index in no order, 4 s of a million rows. The natural key stays,
-/// because the applies look records up by it, also those of further organizations in the same load.
+/// The primary key's random ids fill its index in no order, 4 s of a million rows. It stays where an operator made
+/// something of it: a foreign key, a replica identity, a place for it. The natural key stays always, because the applies
+/// look for each record by it.
 const INDEXES: &str = "
-    select c.relname::text as name,
+    select c.relname::text as name, k.oid is not null as is_key,
            case when k.oid is null then format('drop index %I', c.relname)
                 else format('alter table pfa_mirror drop constraint %I', c.relname) end as drop,
            case when k.oid is null then pg_get_indexdef(c.oid)
@@ -68,7 +71,11 @@ const INDEXES: &str = "
       from pg_index i
       join pg_class c on c.oid = i.indexrelid
       left join pg_constraint k on k.conindid = i.indexrelid
-     where i.indrelid = 'pfa_mirror'::regclass and (k.oid is null or k.contype = 'p')
+     where i.indrelid = 'pfa_mirror'::regclass
+       and (k.oid is null or k.contype = 'p')
+       and not (k.contype is not null and (
+               i.indisreplident or i.indisclustered or c.reloptions is not null or c.reltablespace <> 0
+               or exists (select from pg_depend where refobjid in (k.oid, i.indexrelid) and deptype = 'n')))
      order by c.relname";
 
 impl SetAsideIndex {

@@ -160,6 +160,14 @@ impl Load {
         write_outcome(&mut self.connection, organization, id, outcome).await
     }
 
+    /// Builds the primary key, if it was set aside: what follows from records that are there already looks them up by it.
+    async fn build_key(&mut self) -> Result<()> {
+        for index in self.set_aside.extract_if(.., |index| index.is_key) {
+            index.build(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+
     /// Builds the indexes that were set aside, telling each name, and makes everything visible.
     ///
     /// # Errors

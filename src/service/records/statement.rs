@@ -309,8 +309,8 @@ fn push_overlay_of(sql: &mut Builder, reader: &Reader, with_published: bool) {
     }
 }
 
-/// Of the mirror all matches are counted, and those taken away that an overlay has: a probe for each overlay row, not
-/// one for each match, which took 280 ms of 300,000 records instead of 30.
+/// Of the mirror all matches are counted, and those taken away that an overlay has: a join with the smaller side first, instead
+/// of a probe for each match, which took 280 ms of 300,000 records; this takes 20 to 50.
 fn push_count(sql: &mut Builder, query: &PageQuery) {
     for (index, branch) in branches(&query.reader).into_iter().enumerate() {
         sql.push(if index == 0 { "(select count(*)" } else { " + (select count(*)" });
