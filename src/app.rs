@@ -74,12 +74,7 @@ impl App {
             database.close().await;
             return Err(error.into());
         }
-        let app = Self::on(database);
-        if let Err(error) = app.service.close_dead_runs().await {
-            app.database.close().await;
-            return Err(error.into());
-        }
-        Ok(app)
+        Self::on(database).await
     }
 
     /// Opens the database and refuses one whose schema is behind this build.
@@ -89,7 +84,7 @@ impl App {
     pub async fn open_without_migrating(settings: &Settings) -> Result<Self, AppError> {
         let database = Database::open(settings).await?;
         match migrate::count_pending(&database.pool).await {
-            Ok(0) => Ok(Self::on(database)),
+            Ok(0) => Self::on(database).await,
             outcome => {
                 database.close().await;
                 Err(outcome.map_or_else(AppError::from, AppError::MigrationsWaiting))
@@ -97,9 +92,13 @@ impl App {
         }
     }
 
-    fn on(database: Database) -> Self {
+    async fn on(database: Database) -> Result<Self, AppError> {
         let service = PfaMirrorService::new(database.pool.clone());
-        Self { database, service }
+        if let Err(error) = service.close_dead_runs().await {
+            database.close().await;
+            return Err(error.into());
+        }
+        Ok(Self { database, service })
     }
 
     /// Calls `on_ready` when everything is set, then serves until a signal comes or the private
@@ -166,6 +165,8 @@ fn schedule_of(settings: &Settings) -> Schedule {
         idle_session_days: settings.idle_session_days,
         discards_idle_sessions: settings.discard_idle_sessions,
         sync_cron: settings.pems.sync_cron.clone(),
+        full_sync_cron: settings.pems.full_sync_cron.clone(),
+        most_vanished_percent: settings.pems.sync_max_vanished_percent,
         push_interval: Duration::from_secs(settings.pems.push_interval_seconds.into()),
         write_back: settings.pems.write_back(),
     }

@@ -1,6 +1,7 @@
 //! The one error of the service. It knows nothing of HTTP; `http::problem` gives it a status.
 
 use crate::domain::fault::Fault;
+use crate::domain::rules::Rule;
 use crate::pems::PemsError;
 use std::fmt;
 
@@ -124,8 +125,25 @@ pub enum Error {
 pub struct RefusedEdit {
     /// The record.
     pub pfa_id: String,
+    /// The rules that forbid it.
+    pub rules: Vec<Rule>,
+    /// The fields that the draft would have changed.
+    pub changed: Vec<String>,
+}
+
+impl RefusedEdit {
     /// Every field at fault.
-    pub faults: Vec<Fault>,
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.rules.iter().flat_map(|rule| rule.faults(&self.changed)).collect()
+    }
+
+    /// The same, without rules that look at one of these fields: what they would say of their values nobody knows.
+    #[must_use]
+    pub fn faults_beside(&self, faults: &[Fault]) -> Vec<Fault> {
+        let is_open = |rule: &&Rule| !rule.fields().iter().any(|field| faults.iter().any(|fault| fault.field == field.key()));
+        self.rules.iter().filter(is_open).flat_map(|rule| rule.faults(&self.changed)).collect()
+    }
 }
 
 fn field_names(faults: &[Fault]) -> String {

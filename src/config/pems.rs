@@ -56,6 +56,11 @@ pub struct PemsSettings {
     #[arg(long, env = "PFA_SYNC_CRON", value_name = "CRON", default_value = "0 5/15 * * * *", global = true, value_parser = cron_expression)]
     pub sync_cron: String,
 
+    /// When to read everything, which alone finds what PEMS does not have any more: a cron expression with seconds; every
+    /// night unless set.
+    #[arg(long, env = "PFA_SYNC_FULL_CRON", value_name = "CRON", default_value = "0 40 1 * * *", global = true, value_parser = cron_expression)]
+    pub full_sync_cron: String,
+
     /// Seconds between looks for changes that are due for PEMS.
     #[arg(long, env = "PFA_PUSH_INTERVAL_SECONDS", value_name = "N", default_value = "10", global = true, value_parser = number_within::<1, 86_400>)]
     pub push_interval_seconds: u32,

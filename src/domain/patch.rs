@@ -32,11 +32,10 @@ impl Field {
     }
 }
 
-/// Reads a merge patch: null clears, a value sets, what is absent stays.
-///
-/// # Errors
-/// Every field at fault: unknown, not editable, of the wrong type or out of range.
-pub fn read_patch(raw: Map<String, Value>) -> Result<Patch, Vec<Fault>> {
+/// Reads a merge patch: null clears, a value sets, what is absent stays. Gives the fields that can be set, and
+/// every field at fault: unknown, not editable, of the wrong type or out of range.
+#[must_use]
+pub fn read_patch(raw: Map<String, Value>) -> (Patch, Vec<Fault>) {
     let mut patch = Patch::new();
     let mut faults = Vec::new();
     if raw.is_empty() {
@@ -50,7 +49,7 @@ pub fn read_patch(raw: Map<String, Value>) -> Result<Patch, Vec<Fault>> {
             Err(fault) => faults.push(fault),
         }
     }
-    if faults.is_empty() { Ok(patch) } else { Err(faults) }
+    (patch, faults)
 }
 
 /// Reads the value that an edit sets on one field.
@@ -112,7 +111,7 @@ mod tests {
 
     fn faults(raw: Value) -> Vec<String> {
         let Value::Object(raw) = raw else { panic!("an object") };
-        read_patch(raw).expect_err("faults").into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect()
+        read_patch(raw).1.into_iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect()
     }
 
     #[test]
@@ -122,7 +121,8 @@ mod tests {
             "category": "  Lifting ", "model": " ", "equipment": null, "isActualized": true, "source": "Purchase", "hasActuals": false,
         });
         let Value::Object(raw) = raw else { panic!("an object") };
-        let patch = read_patch(raw).expect("a patch");
+        let (patch, faults) = read_patch(raw);
+        assert!(faults.is_empty());
         assert_eq!(patch["forecastStart"], "2025-04-01");
         assert_eq!((patch["monthlyRate"].to_string(), &patch["category"]), ("1500".to_owned(), &json!("Lifting")));
         assert!(patch["forecastEnd"].is_null() && patch["model"].is_null() && patch["equipment"].is_null());

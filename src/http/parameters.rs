@@ -150,10 +150,15 @@ impl Parameters {
         match read {
             Ok(value) => Some(value),
             Err(faults) => {
-                self.errors.extend(faults.into_iter().map(FieldError::from));
+                self.add(faults);
                 None
             }
         }
+    }
+
+    /// Adds faults of what was read elsewhere.
+    pub fn add(&mut self, faults: Vec<Fault>) {
+        self.errors.extend(faults.into_iter().map(FieldError::from));
     }
 
     /// Ends the reading of what is done to records: the whole of it, or every fault.

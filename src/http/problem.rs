@@ -76,7 +76,7 @@ pub struct RefusedAnswer {
 
 impl From<&RefusedEdit> for RefusedAnswer {
     fn from(refused: &RefusedEdit) -> Self {
-        Self { pfa_id: refused.pfa_id.clone(), errors: refused.faults.iter().cloned().map(FieldError::from).collect() }
+        Self { pfa_id: refused.pfa_id.clone(), errors: refused.faults().into_iter().map(FieldError::from).collect() }
     }
 }
 

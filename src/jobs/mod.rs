@@ -1,11 +1,13 @@
 //! When things run by themselves. A job takes no input, runs once at a time, reports, and is a
 //! plain async function that tests call.
 
+mod dead_runs;
 mod idle_sessions;
 mod refresh;
 mod sync;
 mod write_back;
 
+pub use dead_runs::run_dead_runs;
 pub use idle_sessions::run_idle_sessions;
 pub use refresh::run_refresh;
 pub use sync::run_sync;
@@ -13,6 +15,7 @@ pub use write_back::run_write_back;
 
 use crate::pems::PemsClient;
 use crate::service::PfaMirrorService;
+use crate::service::sync::SyncScope;
 use crate::service::write_back::WriteBackOptions;
 use crate::shutdown::Shutdown;
 use std::pin::Pin;
@@ -30,6 +33,9 @@ pub struct Jobs {
 /// When idle sandboxes are looked for.
 const IDLE_SESSIONS_CRON: &str = "0 7 * * * *";
 
+/// When runs are looked for whose process has ended.
+const DEAD_RUNS_CRON: &str = "30 * * * * *";
+
 /// What runs when.
 #[derive(Debug, Clone)]
 pub struct Schedule {
@@ -41,6 +47,10 @@ pub struct Schedule {
     pub discards_idle_sessions: bool,
     /// When PEMS is read, as a cron expression.
     pub sync_cron: String,
+    /// When everything is read, as a cron expression.
+    pub full_sync_cron: String,
+    /// Per cent of an organization's records that such a reading may find vanished.
+    pub most_vanished_percent: u32,
     /// How often changes are looked for that are due for PEMS.
     pub push_interval: Duration,
     /// How they are written back.
@@ -55,8 +65,8 @@ enum When<'a> {
 }
 
 impl Jobs {
-    /// Schedules the refresh of the summaries, the look for idle sandboxes and, unless PEMS is off, the
-    /// sync and the write-back.
+    /// Schedules the refresh of the summaries, the looks for idle sandboxes and dead runs and, unless PEMS is off, the
+    /// syncs and the write-back.
     ///
     /// # Errors
     /// When the scheduler cannot take the expression.
@@ -73,16 +83,26 @@ impl Jobs {
             async move { run_refresh(&service).await }
         })?];
         if let Some(pems) = pems {
-            let (reading, writing, pems_to_write) = (service.clone(), service.clone(), pems.clone());
-            jobs.push(repeat(When::Cron(&schedule.sync_cron), "sync", shutdown, move || {
-                let (service, pems) = (reading.clone(), pems.clone());
-                async move { run_sync(&service, &pems).await }
-            })?);
+            let full = SyncScope::Full { most_vanished_percent: schedule.most_vanished_percent };
+            let syncs = [("sync", &schedule.sync_cron, SyncScope::Incremental), ("full sync", &schedule.full_sync_cron, full)];
+            for (name, cron, scope) in syncs {
+                let (service, pems) = (service.clone(), pems.clone());
+                jobs.push(repeat(When::Cron(cron), name, shutdown, move || {
+                    let (service, pems, scope) = (service.clone(), pems.clone(), scope.clone());
+                    async move { run_sync(&service, &pems, &scope).await }
+                })?);
+            }
+            let (writing, pems_to_write) = (service.clone(), pems);
             jobs.push(repeat(When::Every(schedule.push_interval), "write-back", shutdown, move || {
                 let (service, pems) = (writing.clone(), pems_to_write.clone());
                 async move { run_write_back(&service, &pems, &schedule.write_back).await }
             })?);
         }
+        let running = service.clone();
+        jobs.push(repeat(When::Cron(DEAD_RUNS_CRON), "dead runs", shutdown, move || {
+            let service = running.clone();
+            async move { run_dead_runs(&service).await }
+        })?);
         jobs.push(repeat(When::Cron(IDLE_SESSIONS_CRON), "idle sessions", shutdown, move || {
             let service = service.clone();
             async move { run_idle_sessions(&service, schedule.idle_session_days, schedule.discards_idle_sessions).await }

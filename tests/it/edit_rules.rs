@@ -227,6 +227,12 @@ async fn every_fault_is_named_at_once() {
     // Two rules of the merged record.
     let backward = json!({"forecastStart": "2025-06-02", "actualStart": "2025-09-01", "actualEnd": "2025-08-01"});
     assert_refused(&sandbox, "1", &backward, &["forecastStart", "actualStart", "actualEnd"], "must not be after").await;
+    // Values and rules; of a rule that looks at a field whose value is wrong nobody can say whether it is broken.
+    let both = json!({"dor": "x", "forecastStart": "2025-06-02", "actualStart": "2025-09-01", "actualEnd": "soon"});
+    let answer = sandbox.edit("1", both).await;
+    let problem = assert_problem(&answer, 400, "invalid_edit");
+    assert_eq!(answer.faults(), ["actualEnd", "dor", "forecastStart"], "{problem}");
+    assert!(sandbox.row("1").await["_meta"]["syncState"] == "pristine", "nothing was saved");
     let problem = sandbox.edit("1", json!({"colour": 1})).await.json();
     assert!(problem["errors"][0]["allowed"].as_array().unwrap().len() == 19, "{problem}");
 }

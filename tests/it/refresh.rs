@@ -69,6 +69,8 @@ async fn the_schedule_runs_the_refresh_and_stops() {
         idle_session_days: 30,
         discards_idle_sessions: false,
         sync_cron: "* * * * * *".into(),
+        full_sync_cron: "* * * * * *".into(),
+        most_vanished_percent: 10,
         push_interval: Duration::from_secs(10),
         write_back: pfa_vanguard::service::write_back::WriteBackOptions::default(),
     };

@@ -36,6 +36,7 @@ fn a_wrong_setting_is_one_line_that_names_it() {
         ("PFA_PEMS_PAGE_SIZE", "10001", "from 1 to 10000"),
         ("PFA_PEMS_RATE_PER_SECOND", "0", "from 1 to 10000"),
         ("PFA_SYNC_CRON", "often", "cron"),
+        ("PFA_SYNC_FULL_CRON", "at night", "cron"),
         ("PFA_SYNC_MAX_VANISHED_PERCENT", "101", "from 0 to 100"),
         ("PFA_PUSH_INTERVAL_SECONDS", "0", "from 1 to 86400"),
         ("PFA_PUSH_LEASE_SECONDS", "0", "from 1 to 86400"),

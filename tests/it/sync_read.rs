@@ -4,6 +4,7 @@ use crate::support::pems::TestPems;
 use crate::support::{TestApp, test_app};
 use pfa_vanguard::error::Error;
 use pfa_vanguard::fake_pems::Fault;
+use pfa_vanguard::pems::{FieldMap, PemsClient, PemsOptions};
 use pfa_vanguard::service::ingest::Applied;
 use pfa_vanguard::service::sync::runs::{Run, RunOutcome};
 use pfa_vanguard::service::sync::{SyncRequest, SyncScope};
@@ -39,9 +40,13 @@ impl World {
     }
 
     async fn sync(&self, scope: SyncScope) -> Result<RunOutcome, Error> {
+        self.sync_from(&self.pems.client(), scope).await
+    }
+
+    async fn sync_from(&self, pems: &PemsClient, scope: SyncScope) -> Result<RunOutcome, Error> {
         let request = SyncRequest { organization: "A".into(), scope, requested_by: Some("ana".into()) };
         let run = self.app.service.begin_read(request).await?;
-        self.app.service.read_pems(&self.pems.client(), run, &CancellationToken::new()).await
+        self.app.service.read_pems(pems, run, &CancellationToken::new()).await
     }
 
     async fn last_run(&self) -> Run {
@@ -191,6 +196,58 @@ async fn no_fault_at_any_request_leaves_half_a_mirror() {
             world.sync(FULL).await.unwrap();
             assert_eq!(world.mirror().await[4].2, category, "the next run heals {fault:?} at {number}");
         }
+    }
+}
+
+/// A fault that does not end, from every request on, also from that which asks for a vanished record by its id: the run has
+/// failed, and the mirror is as before.
+#[tokio::test]
+async fn a_fault_that_lasts_fails_the_run_and_changes_nothing() {
+    let world = World::of(10).await;
+    world.sync(FULL).await.unwrap();
+    world.delete("009");
+    world.edit("004", &json!({"category": "Pumps"}));
+    let before = world.mirror().await;
+    for fault in [Fault::Status500, Fault::TooManyRequests { seconds: 0 }, Fault::CutBody, Fault::ErrorEnvelope, Fault::Unauthorized] {
+        for first in 0..6 {
+            world.pems.pems.reset();
+            (first..first + 100).for_each(|number| world.pems.pems.fail_request(number, fault));
+            let error = world.sync(FULL).await.unwrap_err();
+            let run = world.last_run().await;
+            assert_eq!(before, world.mirror().await, "{fault:?} from {first} on");
+            assert_eq!((run.status.as_str(), run.error), ("failed", Some(error.to_string())), "{fault:?} from {first} on");
+        }
+    }
+    // Pages that stay cut are never a whole reading, and what they lack has not vanished.
+    for (first, fault) in (2..5).flat_map(|first| [(first, Fault::TruncatedPage), (first, Fault::DuplicatePage)]) {
+        world.pems.pems.reset();
+        (first..100).for_each(|number| world.pems.pems.fail_request(number, fault));
+        let ended = world.sync(FULL).await;
+        let after = world.mirror().await;
+        assert!(after[..9].iter().all(|row| !row.3), "{fault:?} from {first} on: {ended:?}");
+        assert!(ended.is_ok() || after == before, "{fault:?} from {first} on");
+    }
+    world.pems.pems.reset();
+    world.sync(FULL).await.unwrap();
+    let after = world.mirror().await;
+    assert!(after[9].3 && after[..9].iter().all(|row| !row.3) && after[4].2 == "Pumps", "{after:?}");
+}
+
+/// PEMS that cannot be reached, or that does not know our grid: one message, a failed run, the mirror as before.
+#[tokio::test]
+async fn a_pems_that_cannot_be_used_fails_the_run() {
+    let world = World::of(3).await;
+    world.sync(FULL).await.unwrap();
+    let before = world.mirror().await;
+    let nowhere = PemsOptions { url: "http://127.0.0.1:1/axis".parse().unwrap(), ..world.pems.options() };
+    let fields = FieldMap::parse("[names]\ngrid = 'NOPE'\ngridId = '1'\nscreen = 'X'").unwrap();
+    let unknown = PemsOptions { fields, ..world.pems.options() };
+    for (options, says) in [(nowhere, "refused"), (unknown, "Grid NOPE is not a valid grid")] {
+        let error = world.sync_from(&PemsClient::new(options).unwrap(), FULL).await.unwrap_err().to_string();
+        let run = world.last_run().await;
+        assert!(error.contains(says), "{error}");
+        assert_eq!((run.status.as_str(), run.error), ("failed", Some(error)));
+        assert_eq!(before, world.mirror().await);
     }
 }
 

@@ -195,7 +195,11 @@ fn read_selection(faults: &mut Parameters, select: SelectBody) -> Option<Selecti
 fn read_operation(faults: &mut Parameters, operation: OperationBody) -> Option<Operation> {
     let most = format!("a whole number from -{MOST_DAYS} to {MOST_DAYS}");
     match (operation.kind.as_str(), operation.fields, operation.days) {
-        ("set", Some(fields), None) => return faults.take(read_patch(fields)).map(Operation::Set),
+        ("set", Some(fields), None) => {
+            let (patch, found) = read_patch(fields);
+            faults.add(found);
+            return Some(Operation::Set(patch));
+        }
         ("set", _, _) => faults.refuse("operation.fields", "must be the fields to set, without days"),
         ("shiftDates", None, Some(days)) if days.unsigned_abs() <= MOST_DAYS.unsigned_abs() => return Some(Operation::ShiftDates(days)),
         ("shiftDates", _, _) => faults.refuse("operation.days", format!("must be {most}, without fields")),

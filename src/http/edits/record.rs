@@ -49,9 +49,8 @@ pub(in crate::http) async fn edit_record(
     let reason = read_text(&mut parameters, "reason", reason);
     parameters.finish()?;
     let sandbox = read_sandbox(organization, caller, &session)?;
-    let mut faults = Parameters::default();
-    let patch = faults.take(read_patch(body));
-    let edit = RecordEdit { pfa_id, patch: faults.finish_edit(patch)?, reason, if_match: read_if_match(&headers) };
+    let (patch, faults) = read_patch(body);
+    let edit = RecordEdit { pfa_id, patch, faults, reason, if_match: read_if_match(&headers) };
     let row = state.service.edit_record(&sandbox, &edit).await?;
     // The answer carries the new tag; a condition of the request was about the old one.
     Ok(tagged_json(&HeaderMap::new(), row))

@@ -209,8 +209,8 @@ async fn write_drafts(
 }
 
 fn refused(row: RefusedRow) -> RefusedEdit {
-    let rules = row.rules.iter().filter_map(|code| Rule::from_code(code));
-    RefusedEdit { faults: rules.flat_map(|rule| rule.faults(&row.fields)).collect(), pfa_id: row.pfa_id }
+    let rules = row.rules.iter().filter_map(|code| Rule::from_code(code)).collect();
+    RefusedEdit { pfa_id: row.pfa_id, rules, changed: row.fields }
 }
 
 /// What these records amount to as the sandbox sees them.

@@ -1,6 +1,7 @@
 //! Editing one record of a sandbox, and dropping its draft.
 
 use super::write_drafts;
+use crate::domain::fault::Fault;
 use crate::domain::operation::Operation;
 use crate::domain::patch::Patch;
 use crate::domain::tag::tag_of;
@@ -17,6 +18,8 @@ pub struct RecordEdit {
     pub pfa_id: String,
     /// What it sets.
     pub patch: Patch,
+    /// What was wrong with other fields of it: then nothing is saved, but what rules forbid is told, too.
+    pub faults: Vec<Fault>,
     /// Why, for the history.
     pub reason: Option<String>,
     /// Tags of the record's text, of which one must be the current one.
@@ -27,7 +30,7 @@ impl PfaMirrorService {
     /// Edits one record; gives the merged row as the sandbox sees it then.
     ///
     /// # Errors
-    /// [`Error::InvalidEdit`] when rules forbid it; [`Error::StaleRecord`] when it is not what the caller has seen;
+    /// [`Error::InvalidEdit`] when it has faults or rules forbid it; [`Error::StaleRecord`] when it is not what the caller has seen;
     /// when the record or session is not there, or the session was committed; or the database fails.
     pub async fn edit_record(&self, sandbox: &Sandbox, edit: &RecordEdit) -> Result<String> {
         let mut workspace = Workspace::open(&self.pool, sandbox).await?;
@@ -40,8 +43,9 @@ impl PfaMirrorService {
         }
         let operation = Operation::Set(edit.patch.clone());
         let written = write_drafts(&mut workspace, sandbox, &[record], &operation, "edit", edit.reason.as_deref()).await?;
-        if let Some(refused) = written.refused.into_iter().next() {
-            return Err(Error::InvalidEdit(refused.faults));
+        let broken: Vec<_> = written.refused.iter().flat_map(|refused| refused.faults_beside(&edit.faults)).collect();
+        if !edit.faults.is_empty() || !written.refused.is_empty() {
+            return Err(Error::InvalidEdit([edit.faults.clone(), broken].concat()));
         }
         if !written.changed.is_empty() {
             workspace.settle(&written.changed, true).await?;

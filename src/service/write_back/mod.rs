@@ -14,6 +14,7 @@ mod attempt;
 mod claim;
 mod dead_letters;
 mod pause;
+mod rota;
 mod settle;
 mod turn;
 

@@ -2,6 +2,7 @@
 
 use super::attempt::{Attempt, Outcome};
 use super::claim::Claim;
+use super::rota::Rota;
 use super::{WriteBackOptions, WriteRequest, WriteScope};
 use crate::domain::record::Finding;
 use crate::error::{Error, Result, in_one_line};
@@ -11,7 +12,6 @@ use crate::service::sync::runs::{Run, RunDirection, RunOutcome};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use sqlx::{Connection as _, PgConnection};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -65,29 +65,20 @@ impl PfaMirrorService {
     /// # Errors
     /// When the database fails.
     pub async fn write_back_all(&self, pems: &PemsClient, options: &WriteBackOptions) -> Result<()> {
-        /// So many organizations have their turn side by side: each holds a connection.
-        const SIDE_BY_SIDE: usize = 4;
         /// How often organizations are looked for that have become due meanwhile.
         const LOOK: Duration = Duration::from_secs(2);
-        let mut turns = JoinSet::new();
-        let (mut busy, mut stuck) = (BTreeSet::new(), BTreeSet::new());
+        let (mut rota, mut turns) = (Rota::default(), JoinSet::new());
         loop {
             let due = if self.is_stopping() { Vec::new() } else { self.find_organizations_due().await? };
-            for organization in due {
-                if turns.len() < SIDE_BY_SIDE && !stuck.contains(&organization) && busy.insert(organization.clone()) {
-                    turns.spawn(self.clone().take_due_turn(pems.clone(), *options, organization));
-                }
+            for organization in rota.begin(due, Instant::now()) {
+                turns.spawn(self.clone().take_due_turn(pems.clone(), *options, organization));
             }
             if turns.is_empty() {
                 return Ok(());
             }
             let ended = tokio::time::timeout(LOOK, turns.join_next()).await;
             if let Ok(Some(Ok((organization, has_moved)))) = ended {
-                busy.remove(&organization);
-                // Whoever brings nothing to an end comes again the next time.
-                if !has_moved {
-                    stuck.insert(organization);
-                }
+                rota.end(organization, has_moved, Instant::now());
             }
         }
     }
@@ -134,7 +125,7 @@ impl PfaMirrorService {
         let head = self.stopping.run_until_cancelled(pems.read_head(&organization)).await.ok_or(Error::RunCancelled)??;
         let head = Arc::new(head);
         let (mut tried, mut attempted) = (Vec::new(), 0);
-        while started.elapsed() < options.turn && !self.is_stopping() {
+        while !self.is_stopping() {
             let claims = self.claim_changes(&organization, &turn.request.scope, &tried, options.at_once * 4, options).await?;
             if claims.is_empty() {
                 break;
@@ -161,6 +152,9 @@ impl PfaMirrorService {
                     break;
                 }
                 reported => reported?,
+            }
+            if started.elapsed() >= options.turn {
+                break;
             }
         }
         Ok(())

@@ -110,7 +110,7 @@ impl Arena {
     async fn call_in(&self, service: &PfaMirrorService, sandbox: &Sandbox, call: &Call) -> Result<Value> {
         match call {
             Call::Edit { record, patch, .. } => {
-                let edit = RecordEdit { pfa_id: record.clone(), patch: patch.clone(), reason: None, if_match: None };
+                let edit = RecordEdit { pfa_id: record.clone(), patch: patch.clone(), faults: Vec::new(), reason: None, if_match: None };
                 let mut row: Object = serde_json::from_str(&service.edit_record(sandbox, &edit).await?).unwrap();
                 row.retain(|field, _| FIELDS.contains(&field.as_str()));
                 Ok(Value::Object(row))

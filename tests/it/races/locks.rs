@@ -209,7 +209,11 @@ async fn an_edit_waits_for_the_first_load_and_finds_its_records() {
         let service = service.clone();
         let sandbox = Sandbox { organization: "ORG".to_owned(), user: "ana".to_owned(), session };
         let patch = json!({"monthlyRate": 5}).as_object().unwrap().clone();
-        async move { service.edit_record(&sandbox, &RecordEdit { pfa_id: "1".to_owned(), patch, reason: None, if_match: None }).await }
+        async move {
+            service
+                .edit_record(&sandbox, &RecordEdit { pfa_id: "1".to_owned(), patch, faults: Vec::new(), reason: None, if_match: None })
+                .await
+        }
     });
     assert!(wait_until_blocked(&database.pool, None, &[&edited]).await);
     load.commit(|_| ()).await.unwrap();

@@ -16,6 +16,8 @@ const BATCH: usize = 16;
 /// Rounds when nobody asks for a number; a busy machine does as many as it can in this time.
 const ROUNDS: u64 = 2_000;
 const MOST_TIME: Duration = Duration::from_secs(75);
+/// But no fewer than these.
+const LEAST_ROUNDS: usize = 600;
 
 /// How the rounds of a scene ended: all of them, and those in which its first call surely came before
 /// the second, and surely after it.
@@ -58,7 +60,7 @@ async fn run(lane: usize, services: Services, seed: u64, rounds: usize, deadline
     let mut dice = Dice(seed);
     let mut tally = Tally::new();
     for first in (0..rounds).step_by(BATCH) {
-        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+        if first * LANES >= LEAST_ROUNDS && deadline.is_some_and(|deadline| Instant::now() > deadline) {
             break;
         }
         let (arena, mut world) = Arena::open(&services, &format!("LANE{lane}FROM{first}"), records()).await;

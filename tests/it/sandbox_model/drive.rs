@@ -155,7 +155,13 @@ impl<'a> Play<'a> {
     }
 
     async fn edit(&mut self, session: usize, row: usize, entries: &Entries) -> Result<Option<usize>, Difference> {
-        let edit = RecordEdit { pfa_id: self.model.pfa_id(row), patch: object(entries), reason: self.reason(), if_match: None };
+        let edit = RecordEdit {
+            pfa_id: self.model.pfa_id(row),
+            patch: object(entries),
+            faults: Vec::new(),
+            reason: self.reason(),
+            if_match: None,
+        };
         let found = match self.app.service.edit_record(&self.sandbox(session), &edit).await {
             Ok(row) => serde_json::from_str(&row).unwrap(),
             Err(Error::InvalidEdit(faults)) => json!(sorted(faults.into_iter().map(|fault| fault.field).collect())),

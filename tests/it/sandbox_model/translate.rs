@@ -39,7 +39,7 @@ pub fn read_choice(choice: &Value) -> Choice {
 
 pub fn refusals(mut refused: Vec<RefusedEdit>) -> Vec<Value> {
     refused.sort_by(|a, b| a.pfa_id.cmp(&b.pfa_id));
-    let fields = |edit: RefusedEdit| json!([edit.pfa_id, sorted(edit.faults.into_iter().map(|fault| fault.field).collect())]);
+    let fields = |edit: RefusedEdit| json!([edit.pfa_id, sorted(edit.faults().into_iter().map(|fault| fault.field).collect())]);
     refused.into_iter().map(fields).collect()
 }
 
