@@ -195,8 +195,14 @@ const OBSERVE: &str = r"
         'sessions', (
             select coalesce(jsonb_object_agg(s.id, jsonb_build_object(
                        'status', s.status,
-                       'undo', (select count(*) from pfa_edit_step e where e.organization_id = $1 and e.session_id = s.id and not is_undone),
-                       'redo', (select count(*) from pfa_edit_step e where e.organization_id = $1 and e.session_id = s.id and is_undone))), '{}')
+                       'steps', (
+                           select coalesce(jsonb_agg(jsonb_build_array(e.is_undone, (
+                                      select jsonb_agg(jsonb_build_array(m.pfa_id, c.before->'delta', c.after->'delta') order by m.pfa_id)
+                                        from pfa_edit_change c
+                                        join pfa_mirror m on m.organization_id = $1 and m.id = c.mirror_id
+                                       where c.organization_id = $1 and c.session_id = s.id and c.step = e.step)) order by e.step), '[]')
+                             from pfa_edit_step e
+                            where e.organization_id = $1 and e.session_id = s.id))), '{}')
               from pfa_session s
              where s.organization_id = $1),
         'changes', (

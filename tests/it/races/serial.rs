@@ -59,6 +59,17 @@ struct Step {
     is_undone: bool,
 }
 
+impl Step {
+    /// Which records, from what to what: edits of one sandbox that raced left the same drafts in either order, but not the
+    /// same steps to undo.
+    fn observation(&self) -> Value {
+        let delta = |image: &Option<Image>| image.as_ref().map(|(draft, _)| draft.delta.clone());
+        let mut changes: Vec<_> = self.changes.iter().map(|(record, before, after)| json!([record, delta(before), delta(after)])).collect();
+        changes.sort_by_key(|change| change[0].to_string());
+        json!([self.is_undone, changes])
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Change {
     record: String,
@@ -111,8 +122,8 @@ impl World {
             .sessions
             .iter()
             .map(|(id, session)| {
-                let undone = session.steps.iter().filter(|step| step.is_undone).count();
-                (id.to_string(), json!({"status": session.status, "undo": session.steps.len() - undone, "redo": undone}))
+                let steps: Vec<_> = session.steps.iter().map(Step::observation).collect();
+                (id.to_string(), json!({"status": session.status, "steps": steps}))
             })
             .collect();
         let mut changes: Vec<_> = self.changes.iter().collect();
