@@ -39,10 +39,14 @@ impl Rung {
         Some(self.ours / self.floor?)
     }
 
-    pub fn holds(&self) -> bool {
+    /// Whether it keeps its bounds; nothing where it has none.
+    pub fn holds(&self) -> Option<bool> {
+        if self.at_least.is_none() && self.at_most.is_none() && self.limit.is_none() {
+            return None;
+        }
         let is_fast = self.at_least.is_none_or(|least| self.times_faster().is_some_and(|times| times >= least));
         let is_lean = self.at_most.is_none_or(|most| self.times_floor().is_some_and(|times| times <= most));
-        is_fast && is_lean && self.limit.is_none_or(|limit| self.ours <= limit)
+        Some(is_fast && is_lean && self.limit.is_none_or(|limit| self.ours <= limit))
     }
 }
 
@@ -153,7 +157,7 @@ fn line(rung: &Rung) -> String {
         time(rung.literal),
         number(rung.times_faster()),
         number(rung.at_least),
-        if rung.holds() { "yes" } else { "**no**" }.to_owned(),
+        rung.holds().map_or("–", |holds| if holds { "yes" } else { "**no**" }).to_owned(),
     ];
     format!("| {} |", cells.join(" | "))
 }

@@ -3,6 +3,9 @@
 use crate::support::pems::TestPems;
 use crate::support::{TestApp, test_app};
 use pfa_vanguard::fake_pems::{FakeOptions, Fault};
+use pfa_vanguard::jobs::{run_dead_runs, run_sync};
+use pfa_vanguard::service::sync::SyncScope;
+use pfa_vanguard::service::sync::runs::{RunDirection, RunType};
 use serde_json::{Value, json};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -173,4 +176,33 @@ async fn the_command_reads_and_tells() {
         assert!(output.status.code() == Some(code) && said(&output).contains(says), "{arguments:?} {more:?}: {}", said(&output));
         assert!(!said(&output).contains("wrong") || says != "PEMS refused the credentials");
     }
+}
+
+/// Only a reading of everything finds what PEMS does not have any more.
+#[tokio::test]
+async fn the_nightly_sync_discontinues_what_vanished() {
+    let (app, pems) = world(20).await;
+    let full = SyncScope::Full { most_vanished_percent: 10 };
+    run_sync(&app.service, &pems.client(), &full).await;
+    assert!(pems.pems.with_records(|records| records.delete("A", "007")));
+    let discontinued = async || app.mirror_rows("A").await.iter().filter(|row| row.data["isDiscontinued"] == true).count();
+    run_sync(&app.service, &pems.client(), &SyncScope::Incremental).await;
+    assert_eq!(discontinued().await, 0);
+    run_sync(&app.service, &pems.client(), &full).await;
+    assert_eq!(discontinued().await, 1);
+}
+
+/// A run whose process has ended is closed by whoever looks; one that goes on is not.
+#[tokio::test]
+async fn dead_runs_are_closed_and_living_ones_are_not() {
+    let (app, _) = world(1).await;
+    app.service.save_organization("B", "B").await.unwrap();
+    let living = app.service.begin_load(&["B"]).await.unwrap();
+    for organization in ["A", "B"] {
+        app.service.begin_run(organization, RunType::Full, RunDirection::Read, None).await.unwrap();
+    }
+    run_dead_runs(&app.service).await;
+    let states = async |organization: &str| app.service.list_runs(organization, None, 1).await.unwrap().remove(0).status;
+    assert_eq!((states("A").await.as_str(), states("B").await.as_str()), ("failed", "running"));
+    living.abandon().await;
 }
