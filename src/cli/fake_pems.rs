@@ -35,13 +35,14 @@ pub(super) async fn run(args: &FakePemsArgs) -> Result<(), CommandError> {
         rate_per_second: Some(args.rate_per_second),
         ..FakeOptions::default()
     };
-    let (tenant, username, password) = (options.tenant.clone(), options.username.clone(), options.password.clone());
+    let FakeOptions { tenant, username, password, api_key, .. } = options.clone();
     let fields = FieldMap::built_in().map_err(|error| CommandError::Incomplete(error.to_string()))?;
     let pems = FakePems::new(options, fields);
     let count = fill(&pems);
     say(&format!(
         "A stand-in for PEMS with {count} records:\n\n\
          \x20 export PFA_PEMS_URL=http://{address}{BASE_PATH} PFA_PEMS_TENANT={tenant} PFA_PEMS_USERNAME={username} PFA_PEMS_PASSWORD={password}\n\n\
+         or, for the last two, PFA_PEMS_API_KEY={api_key}.\n\n\
          Its users edit at http://{address}/control/records/HOLNG/10098 (GET, PATCH, DELETE). Ctrl-C stops it."
     ));
     let stopped = async {

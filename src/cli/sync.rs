@@ -6,6 +6,8 @@ use super::lines::say;
 use super::progress::Progress;
 use crate::app::App;
 use crate::config::{SettingError, Settings};
+use crate::error::Error;
+use crate::pems::{GridFilter, PemsClient};
 use crate::service::PfaMirrorService;
 use crate::service::ingest::Applied;
 use crate::service::sync::runs::RunOutcome;
@@ -22,7 +24,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// Options of `sync`.
 #[derive(Debug, Args)]
 pub struct SyncArgs {
-    /// Code of the organization; it is created if it is new.
+    /// Code of the organization; it is created if it is new and PEMS has records of it.
     #[arg(long = "org", value_name = "CODE", value_parser = organization_code)]
     organization: String,
     /// What to read.
@@ -46,6 +48,9 @@ pub enum SyncType {
 
 pub(super) async fn run(settings: &Settings, args: &SyncArgs) -> Result<(), CommandError> {
     let scope = match args.kind {
+        SyncType::Full | SyncType::Incremental if !args.ids.is_empty() => {
+            return Err(SettingError { name: "--ids", problem: "goes with --type manual only".into() }.into());
+        }
         SyncType::Full => SyncScope::Full { most_vanished_percent: settings.pems.sync_max_vanished_percent },
         SyncType::Incremental => SyncScope::Incremental,
         SyncType::Manual => SyncScope::Records(args.ids.clone()),
@@ -79,19 +84,31 @@ pub(super) async fn read(settings: &Settings, organization: &str, scope: SyncSco
     });
     let outcome = async {
         if if_new == IfNew::Create {
-            app.service.save_organization(organization, organization).await?;
+            create_if_known(&app.service, &pems, organization).await?;
         }
         let request = SyncRequest { organization: organization.to_owned(), scope, requested_by: None };
         let run = app.service.begin_read(request).await?;
         let progress = tokio::spawn(show_progress(app.service.clone(), organization.to_owned(), run.id));
         let outcome = app.service.read_pems(&pems, run, &stop).await;
         progress.abort();
-        outcome
+        Ok(outcome?)
     }
     .await;
     interrupted.abort();
     app.close().await;
-    Ok(outcome?)
+    outcome
+}
+
+/// Creates an organization of which PEMS has records: a slip of the pen is none.
+async fn create_if_known(service: &PfaMirrorService, pems: &PemsClient, organization: &str) -> Result<(), CommandError> {
+    if service.has_organization(organization).await? {
+        return Ok(());
+    }
+    match pems.count_records(organization, &GridFilter::All).await {
+        Ok(0) => Err(CommandError::Incomplete(format!("PEMS has no records of an organization {organization:?}; nothing was created"))),
+        Ok(_) => Ok(service.save_organization(organization, organization).await?),
+        Err(error) => Err(Error::from(error).into()),
+    }
 }
 
 /// Shows what the log says, until it is stopped.

@@ -39,6 +39,8 @@ pub struct FakeOptions {
     pub username: String,
     /// The user's password.
     pub password: String,
+    /// A key that is as good as both.
+    pub api_key: String,
     /// How long every answer takes.
     pub latency: Duration,
     /// Requests a second that an organization may send.
@@ -51,6 +53,7 @@ impl Default for FakeOptions {
             tenant: "DEMO".to_owned(),
             username: "vanguard".to_owned(),
             password: "vanguard".to_owned(),
+            api_key: "vanguard-key".to_owned(),
             latency: Duration::ZERO,
             rate_per_second: None,
         }
@@ -97,6 +100,12 @@ impl FakePems {
     pub fn new(options: FakeOptions, fields: FieldMap) -> Self {
         let tokens = options.rate_per_second.map(|rate| DefaultKeyedRateLimiter::keyed(Quota::per_second(rate)));
         Self { shared: Arc::new(Shared { options, fields, state: Mutex::default(), tokens }) }
+    }
+
+    /// How it behaves.
+    #[must_use]
+    pub fn options(&self) -> &FakeOptions {
+        &self.shared.options
     }
 
     /// Its services, and `/control` for whoever plays with it.
@@ -163,7 +172,7 @@ impl FakePems {
         drop(state);
         let options = &self.shared.options;
         let expected = format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{}", options.username, options.password)));
-        let is_known = text("authorization") == expected && text("tenant") == options.tenant;
+        let is_known = (text("authorization") == expected || text("x-api-key") == options.api_key) && text("tenant") == options.tenant;
         match fault {
             _ if !is_known => Err(refusal(StatusCode::UNAUTHORIZED, "Authorization failed")),
             Some(Fault::Unauthorized) => Err(refusal(StatusCode::UNAUTHORIZED, "Authorization failed")),

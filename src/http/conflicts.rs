@@ -157,15 +157,13 @@ pub(super) async fn resolve_conflict(
     State(state): State<AppState>,
     Path((organization, id)): Path<(String, String)>,
     caller: Caller,
-    parameters: Parameters,
+    mut parameters: Parameters,
     Json(body): Json<ResolveBody>,
 ) -> Result<JsonAnswer<ResolvedAnswer>, Problem> {
-    parameters.finish()?;
+    let reason = read_text(&mut parameters, "reason", body.reason);
+    let resolution = parameters.take(Resolution::read(&body.resolution, body.fields));
+    let resolution = parameters.finish_edit(resolution)?;
     let id = Uuid::try_parse(&id).map_err(|_| Problem::from(crate::error::Error::ConflictNotFound))?;
-    let mut faults = Parameters::default();
-    let reason = read_text(&mut faults, "reason", body.reason);
-    let resolution = faults.take(Resolution::read(&body.resolution, body.fields));
-    let resolution = faults.finish_edit(resolution)?;
     let resolved = state.service.resolve_conflict(&organization, &caller.0, id, &resolution, reason.as_deref()).await?;
     Ok(JsonAnswer(resolved.into()))
 }
@@ -228,15 +226,13 @@ pub(super) async fn resolve_conflicts(
     State(state): State<AppState>,
     Path(organization): Path<String>,
     caller: Caller,
-    parameters: Parameters,
+    mut parameters: Parameters,
     Json(body): Json<ResolveManyBody>,
 ) -> Result<JsonAnswer<ResolvedManyAnswer>, Problem> {
-    parameters.finish()?;
-    let mut faults = Parameters::default();
-    let reason = read_text(&mut faults, "reason", body.reason);
-    let resolution = faults.take(Resolution::read(&body.resolution, body.fields));
-    let filter = read_selection(&mut faults, body.select);
-    let resolution = faults.finish_edit(resolution)?;
+    let reason = read_text(&mut parameters, "reason", body.reason);
+    let resolution = parameters.take(Resolution::read(&body.resolution, body.fields));
+    let filter = read_selection(&mut parameters, body.select);
+    let resolution = parameters.finish_edit(resolution)?;
     let many = state.service.resolve_conflicts(&organization, &caller.0, &filter, &resolution, reason.as_deref()).await?;
     Ok(JsonAnswer(ResolvedManyAnswer {
         matched: many.resolved.len() + many.refused.len(),

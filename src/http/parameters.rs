@@ -164,10 +164,27 @@ impl Parameters {
     /// Ends the reading of what is done to records: the whole of it, or every fault.
     ///
     /// # Errors
-    /// A 400 with every fault.
+    /// A 400 with every fault, also of names that nobody asked for.
     pub fn finish_edit<T>(self, edit: Option<T>) -> Result<T, Problem> {
+        let is_good_edit = self.errors.is_empty();
         let errors = self.into_errors();
-        edit.filter(|_| errors.is_empty()).ok_or_else(|| Problem::invalid_edit(errors))
+        match edit {
+            Some(edit) if errors.is_empty() => Ok(edit),
+            _ if is_good_edit => Err(Problem::invalid_parameters(errors)),
+            _ => Err(Problem::invalid_edit(errors)),
+        }
+    }
+
+    /// Ends the reading of parameters that stand beside an edit whose own faults are told later, when it is known what they lead to.
+    ///
+    /// # Errors
+    /// A 400 when a parameter is bad, with the faults of the edit.
+    pub fn finish_beside(mut self, edit: &[Fault]) -> Result<(), Problem> {
+        if edit.is_empty() || self.errors.is_empty() && self.given.is_empty() {
+            return self.finish();
+        }
+        self.add(edit.to_vec());
+        self.finish_edit(None)
     }
 
     /// Ends the reading: names that nobody asked for are faults, too.

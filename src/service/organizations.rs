@@ -13,7 +13,7 @@ pub struct Organization {
     pub name: String,
     /// Published records that are not discontinued, as of the last refresh.
     pub record_count: i64,
-    /// When the last reading from PEMS, or import, ended well.
+    /// When the last reading from PEMS, or import, ended well; a comparison or some records by hand are none.
     pub last_sync_at: Option<DateTime<Utc>>,
     /// When its summaries were last refreshed.
     pub last_refresh_at: Option<DateTime<Utc>>,
@@ -40,7 +40,7 @@ impl PfaMirrorService {
                          from pfa_sync_log l
                         where l.organization_id = o.organization_id
                           and l.sync_direction = 'read'
-                          and l.sync_type <> 'verify'
+                          and l.sync_type not in ('manual', 'verify')
                           and l.status in ('completed', 'completed_with_errors')
                         order by started_at desc
                         limit 1) s on true
@@ -52,12 +52,20 @@ impl PfaMirrorService {
         Ok(organizations)
     }
 
-    /// Makes sure that an organization is there.
-    pub(super) async fn check_organization(&self, code: &str) -> Result<()> {
+    /// Whether an organization is there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_organization(&self, code: &str) -> Result<bool> {
         let exists = sqlx::query_scalar!(r#"select exists (select from organizations where organization_id = $1) as "exists!""#, code)
             .fetch_one(&self.pool)
             .await?;
-        if exists { Ok(()) } else { Err(Error::OrganizationNotFound(code.to_owned())) }
+        Ok(exists)
+    }
+
+    /// Makes sure that an organization is there.
+    pub(super) async fn check_organization(&self, code: &str) -> Result<()> {
+        if self.has_organization(code).await? { Ok(()) } else { Err(Error::OrganizationNotFound(code.to_owned())) }
     }
 
     /// Whether the mirror has any record of an organization.

@@ -330,5 +330,9 @@ async fn bad_edits_are_refused_with_every_fault() {
     }
     let answer = sandbox.send(Method::POST, "/edits?preview=true", &[], Some(edit(select, reset).to_string())).await;
     assert_problem(&answer, 400, "invalid_parameter");
+    let both = edit(json!({"pfaIds": ["1"]}), json!({"type": "set", "fields": {"dor": "x"}})).to_string();
+    let answer = sandbox.send(Method::POST, "/edits?preview=true", &[], Some(both)).await;
+    assert_problem(&answer, 400, "invalid_edit");
+    assert_eq!(answer.faults(), ["dor", "preview"], "the parameter and the body at once");
     assert_eq!(sandbox.look().await["draftCount"], 0);
 }

@@ -184,10 +184,10 @@ async fn nobody_sees_or_resolves_conflicts_of_a_foreign_sandbox() {
     let conflict = ana.conflicts().await.remove(0);
     for foreign in [ben, ana.in_organization("OTHER")] {
         assert!(foreign.conflicts().await.is_empty());
-        assert!(data(&foreign.get(&format!("conflicts?session={}", sandbox.id)).await).is_empty());
+        assert_problem(&foreign.get(&format!("conflicts?session={}", sandbox.id)).await, 404, "session_not_found");
         assert_problem(&foreign.resolve(&conflict, json!({"resolution": "theirs"})).await, 404, "conflict_not_found");
         let many = foreign.post("conflicts/resolve", json!({"select": {"session": sandbox.id}, "resolution": "theirs"})).await;
-        assert_eq!(many.json(), json!({"matched": 0, "resolved": [], "refused": []}));
+        assert_problem(&many, 404, "session_not_found");
         let by_id = foreign.post("conflicts/resolve", json!({"select": {"ids": [conflict["id"]]}, "resolution": "theirs"})).await;
         assert_eq!(by_id.json()["matched"], 0);
     }

@@ -1,62 +1,13 @@
 //! `demo` as a newcomer runs it: one command on a machine with PostgreSQL's programs, every read
 //! route answers, a second start finds everything, and nothing is left running.
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use crate::support::demo::{Demo, demo_directory};
+use rustix::process::Signal;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-struct Demo {
-    process: Child,
-    address: String,
-    _output: BufReader<ChildStdout>,
-}
-
-impl Demo {
-    /// Starts the binary in a directory and waits until it says its address.
-    fn start(dir: &Path) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_pfa-vanguard"))
-            .arg("demo")
-            .current_dir(dir)
-            .env_remove("DATABASE_URL")
-            .env("PFA_BIND", "127.0.0.1:0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("ready at http://") {
-            line.clear();
-            assert!(output.read_line(&mut line).unwrap() > 0, "demo ended before it was ready");
-        }
-        let address = line.split_once("http://").unwrap().1.split_whitespace().next().unwrap().to_owned();
-        Self { process, address, _output: output }
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
-    }
-
-    fn json(&self, path: &str) -> Value {
-        let (status, body) = self.get(path);
-        assert_eq!(status, 200, "{path}: {body}");
-        serde_json::from_str(&body).unwrap()
-    }
-
-    fn end(mut self, signal: Signal) -> Option<i32> {
-        kill_process(Pid::from_child(&self.process), signal).unwrap();
-        self.process.wait().unwrap().code()
-    }
-}
 
 /// Whether a PostgreSQL server runs for a directory.
 fn has_server(dir: &Path) -> bool {
@@ -78,9 +29,7 @@ fn assert_nothing_runs(dir: &Path) {
 
 #[test]
 fn one_command_shows_everything_and_leaves_nothing_running() {
-    let dir = tempfile::tempdir().unwrap();
-    // The account that PostgreSQL runs as must reach it when the test runs as root.
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let dir = demo_directory();
     let session = pfa_vanguard::service::demo::LATER_LIFTING;
 
     let demo = Demo::start(dir.path());

@@ -48,6 +48,7 @@ mod settings;
 mod statements;
 mod sync_read;
 mod sync_runs;
+mod tour;
 mod undo_steps;
 mod values;
 mod verify;

@@ -10,7 +10,11 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 fn numbered(count: usize) -> Vec<Map<String, Value>> {
     (0..count).map(|n| json!({"pfaId": format!("{n:04}"), "category": "Lifting", "monthlyRate": n}).as_object().unwrap().clone()).collect()
@@ -176,6 +180,39 @@ async fn what_no_repetition_changes_is_told_at_once() {
     assert!(!format!("{:?}", PemsClient::new(options).unwrap()).contains("tell-nobody"));
     let bad = PemsOptions { tenant: "a\nb".into(), ..pems.options() };
     assert!(PemsClient::new(bad).unwrap_err().to_string().contains("PFA_PEMS_TENANT"));
+}
+
+#[tokio::test]
+async fn a_key_is_as_good_as_a_password() {
+    let pems = TestPems::start().await;
+    pems.put("A", &numbered(3));
+    let key = pems.pems.options().api_key.clone();
+    let client = PemsClient::new(PemsOptions { credentials: Credentials::ApiKey(key.clone().into()), ..pems.options() }).unwrap();
+    assert_eq!(read_all(&client, &GridFilter::All).await.unwrap().len(), 3);
+    assert!(!format!("{client:?}").contains(&key));
+}
+
+/// An answer without end is given up before it takes the memory of the service, and not asked for again.
+#[tokio::test]
+async fn an_answer_that_is_too_large_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/axis", listener.local_addr().unwrap()).parse().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            assert!(stream.read(&mut [0; 4_096]).await.unwrap() > 0, "a request");
+            let chunk = [b"100000\r\n".to_vec(), vec![b' '; 0x0010_0000], b"\r\n".to_vec()].concat();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+            while stream.write_all(&chunk).await.is_ok() {}
+        }
+    });
+    let pems = TestPems::start().await;
+    let client = PemsClient::new(PemsOptions { url, read_timeout: Duration::from_mins(1), ..pems.options() }).unwrap();
+    let error = client.count_records("A", &GridFilter::All).await.unwrap_err();
+    assert!(matches!(error, PemsError::TooLarge(most) if most < 200_000_000), "{error}");
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -99,6 +99,9 @@ async fn a_reason_goes_with_the_change() {
         assert_problem(&answer, 400, "invalid_parameter");
         assert_eq!(answer.faults(), [fault]);
     }
+    let both = sandbox.send(Method::PATCH, "/records/1?reason=%00&why=x", &[], patch(json!({"dor": "x", "pfaId": "2"}))).await;
+    assert_problem(&both, 400, "invalid_edit");
+    assert_eq!(both.faults(), ["reason", "dor", "pfaId", "why"], "all at once");
     assert_eq!(sandbox.look().await["draftCount"], 0);
 }
 

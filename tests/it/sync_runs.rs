@@ -40,6 +40,7 @@ async fn a_run_is_started_looked_at_and_listed() {
     assert_eq!((&run["type"], &run["direction"], &run["requestedBy"]), (&json!("full"), &json!("read"), &json!("dev")));
     let ended = wait_for_the_end(&app, &run).await;
     assert_eq!(ended["status"], "completed", "{ended}");
+    let full = ended.clone();
     assert_eq!(
         ended["counts"],
         json!({"total": 10, "processed": 10, "inserted": 10, "updated": 0, "unchanged": 0, "discontinued": 0, "errored": 0})
@@ -58,11 +59,11 @@ async fn a_run_is_started_looked_at_and_listed() {
     let second = app.get(&format!("/api/v1/orgs/A/sync/runs?limit=1&cursor={cursor}")).await.json();
     assert_eq!((&second["data"][0]["type"], &second["page"]["nextCursor"]), (&json!("full"), &Value::Null));
     let organizations = app.get("/api/v1/orgs").await.json();
-    assert_eq!(organizations["data"][0]["lastSyncAt"], ended["completedAt"]);
+    assert_eq!(organizations["data"][0]["lastSyncAt"], full["completedAt"], "a record by hand is no reading of the organization");
     assert!(organizations["data"][0]["lastSyncAgeSeconds"].as_i64().is_some_and(|age| (0..60).contains(&age)));
     wait_for_the_end(&app, &app.post("/api/v1/orgs/A/sync/runs", &json!({"type": "verify"})).await.json()).await;
     let organizations = app.get("/api/v1/orgs").await.json();
-    assert_eq!(organizations["data"][0]["lastSyncAt"], ended["completedAt"], "a comparison reads nothing into the mirror");
+    assert_eq!(organizations["data"][0]["lastSyncAt"], full["completedAt"], "a comparison reads nothing into the mirror");
 }
 
 #[tokio::test]
@@ -148,7 +149,10 @@ async fn the_command_reads_and_tells() {
     let (app, pems) = world(10).await;
     let sync = |arguments: &[&str], more: &[(&str, &str)]| -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pfa-vanguard"));
-        command.arg("sync").args(["--org", "A"]).args(arguments);
+        command.arg("sync").args(arguments);
+        if !arguments.contains(&"--org") {
+            command.args(["--org", "A"]);
+        }
         command.env("DATABASE_URL", app.database.url()).env("PFA_LOG", "error");
         command.env("PFA_PEMS_URL", &pems.address).env("PFA_PEMS_TENANT", "DEMO").env("PFA_PEMS_RATE_PER_SECOND", "1000");
         command.env("PFA_PEMS_USERNAME", "vanguard").env("PFA_PEMS_PASSWORD", "vanguard").env("PFA_PEMS_PAGE_SIZE", "4");
@@ -166,6 +170,7 @@ async fn the_command_reads_and_tells() {
     assert!(said(&some).contains("record 003: forecastEnd") && said(&some).contains("1 updated, 1 unchanged"), "{}", said(&some));
     for (arguments, more, code, says) in [
         (&["--type", "manual"][..], &[][..], 2, "--ids"),
+        (&["--type", "incremental", "--ids", "003"], &[], 2, "--ids"),
         (&["--type", "full"], &[("PFA_PEMS_PASSWORD", "wrong")], 1, "PEMS refused the credentials"),
         (&["--type", "full"], &[("PFA_PEMS_TENANT", "")], 1, "PEMS refused the credentials"),
         (&["--type", "full"], &[("PFA_PEMS_URL", "http://pems.example/axis")], 2, "must begin with https://"),
@@ -176,6 +181,19 @@ async fn the_command_reads_and_tells() {
         assert!(output.status.code() == Some(code) && said(&output).contains(says), "{arguments:?} {more:?}: {}", said(&output));
         assert!(!said(&output).contains("wrong") || says != "PEMS refused the credentials");
     }
+
+    // A new organization is created when PEMS has records of it.
+    pems.put("B", &[json!({"pfaId": "1"}).as_object().unwrap().clone()]);
+    let new = sync(&["--type", "full", "--org", "B"], &[]);
+    assert!(new.status.success() && said(&new).contains("B: 1 records inserted"), "{}", said(&new));
+    for (code, more, says) in
+        [("BB", &[][..], "PEMS has no records of an organization \"BB\""), ("C", &[("PFA_PEMS_PASSWORD", "x")], "refused")]
+    {
+        let output = sync(&["--type", "full", "--org", code], more);
+        assert!(output.status.code() == Some(1) && said(&output).contains(says), "{}", said(&output));
+    }
+    let codes: Vec<_> = app.service.list_organizations().await.unwrap().into_iter().map(|organization| organization.code).collect();
+    assert_eq!(codes, ["A", "B"]);
 }
 
 /// Only a reading of everything finds what PEMS does not have any more.

@@ -26,7 +26,9 @@ async fn whatever_fails_the_next_turns_heal() {
             assert!(["synced", "committed"].contains(&state.as_str()), "{told}");
             assert_eq!(ana.row("1").await["model"], model, "everybody goes on reading it: {told}");
             if state == "committed" && request == 0 {
-                ended.expect_err("nothing was claimed");
+                let error = ended.expect_err("nothing was claimed").to_string();
+                let run = circuit.last_run().await;
+                assert_eq!((run.direction.as_str(), run.status.as_str(), run.error), ("write", "failed", Some(error)), "{told}");
             } else if state == "committed" {
                 assert!(error.is_some(), "{told}");
                 let run = circuit.last_run().await;
@@ -100,6 +102,24 @@ async fn a_pems_that_is_away_costs_no_attempt() {
     circuit.write_until_done().await;
     assert!(circuit.states().await.iter().all(|(state, attempts, _)| (state.as_str(), *attempts) == ("synced", 1)));
     circuit.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_pems_that_stays_away_is_one_run_in_the_log() {
+    let circuit = Circuit::of(1).await;
+    circuit.app.planner("ana").publish("1", json!({"model": "A"})).await;
+    circuit.pems.pems.fail_always(Fault::Unauthorized);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        circuit.write().await.expect_err("PEMS is away");
+        seen.push(circuit.last_run().await);
+    }
+    assert!(seen.iter().all(|run| run.id == seen[0].id && run.status == "failed" && run.started_at == seen[0].started_at), "{seen:?}");
+    assert!(seen[2].completed_at > seen[0].completed_at, "it ends later and later");
+    circuit.pems.pems.reset();
+    circuit.pems.pems.fail_always(Fault::Status500);
+    circuit.write().await.expect_err("another trouble");
+    assert_ne!(circuit.last_run().await.id, seen[0].id, "is another run");
 }
 
 #[tokio::test]

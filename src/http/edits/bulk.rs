@@ -143,9 +143,8 @@ pub(in crate::http) async fn edit_records(
     parameters: Parameters,
     Json(body): Json<EditBody>,
 ) -> Result<JsonAnswer<EditsAnswer>, Problem> {
-    parameters.finish()?;
+    let edit = read_edit(parameters, body)?;
     let sandbox = read_sandbox(organization, caller, &session)?;
-    let edit = read_edit(body)?;
     let EditOutcome { matched, changed, unchanged, refused, not_found, before, after } =
         state.service.edit_records(&sandbox, &edit).await?;
     let refused = refused.iter().map(RefusedAnswer::from).collect();
@@ -153,13 +152,12 @@ pub(in crate::http) async fn edit_records(
     Ok(JsonAnswer(EditsAnswer { matched, changed, unchanged, refused, not_found, preview: edit.is_preview, kpi_difference }))
 }
 
-/// Reads the body, or tells every fault of it.
-fn read_edit(body: EditBody) -> Result<BulkEdit, Problem> {
+/// Reads the body, or tells every fault of it and of the parameters.
+fn read_edit(mut faults: Parameters, body: EditBody) -> Result<BulkEdit, Problem> {
     // Counted first: the ids are not looked at any further.
     if body.select.pfa_ids.as_ref().is_some_and(|pfa_ids| pfa_ids.len() > MOST_RECORDS) {
         return Err(Error::SelectionTooLarge(MOST_RECORDS).into());
     }
-    let mut faults = Parameters::default();
     let reason = read_text(&mut faults, "reason", body.reason);
     let is_atomic = match body.mode.as_deref() {
         None | Some("skipInvalid") => false,

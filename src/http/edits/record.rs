@@ -47,9 +47,9 @@ pub(in crate::http) async fn edit_record(
 ) -> Result<Response, Problem> {
     let reason = parameters.one("reason");
     let reason = read_text(&mut parameters, "reason", reason);
-    parameters.finish()?;
-    let sandbox = read_sandbox(organization, caller, &session)?;
     let (patch, faults) = read_patch(body);
+    parameters.finish_beside(&faults)?;
+    let sandbox = read_sandbox(organization, caller, &session)?;
     let edit = RecordEdit { pfa_id, patch, faults, reason, if_match: read_if_match(&headers) };
     let row = state.service.edit_record(&sandbox, &edit).await?;
     // The answer carries the new tag; a condition of the request was about the old one.

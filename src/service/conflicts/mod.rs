@@ -7,7 +7,7 @@ pub use resolve::{Outcome, RefusedResolution, Resolved, ResolvedMany};
 
 use crate::domain::conflict::{Comparison, ConflictingFields};
 use crate::error::Result;
-use crate::service::PfaMirrorService;
+use crate::service::{PfaMirrorService, Reader};
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -67,12 +67,19 @@ pub struct ConflictFilter {
     pub stage: Option<Stage>,
 }
 
+impl ConflictFilter {
+    /// Who reads what the filter names.
+    fn reader(&self, organization: &str, user: &str) -> Reader {
+        Reader { organization: organization.to_owned(), user: user.to_owned(), session: self.session }
+    }
+}
+
 impl PfaMirrorService {
     /// Conflicts that the caller may decide, oldest first, after a place of the list: those of the
     /// caller's own sandboxes, and everybody's on the way to PEMS.
     ///
     /// # Errors
-    /// When the organization is not there, or the database fails.
+    /// When the organization is not there, the filter names a session that is not the caller's, or the database fails.
     pub async fn list_conflicts(
         &self,
         organization: &str,
@@ -81,7 +88,7 @@ impl PfaMirrorService {
         after: Option<(DateTime<Utc>, Uuid)>,
         limit: u32,
     ) -> Result<Vec<Conflict>> {
-        self.check_organization(organization).await?;
+        self.check_reader(&filter.reader(organization, user)).await?;
         let (after_at, after_id) = after.unzip();
         let rows = sqlx::query!(
             r#"

@@ -153,6 +153,14 @@ impl PfaMirrorService {
         })
     }
 
+    /// Whether the organization is there, and the session, if one is named, the reader's own.
+    ///
+    /// # Errors
+    /// When one is not, or the database fails.
+    pub(super) async fn check_reader(&self, reader: &Reader) -> Result<()> {
+        self.find_state(reader).await.map(drop)
+    }
+
     /// Runs the statement of a page and returns its measured plan, as `EXPLAIN (FORMAT JSON)` has it.
     ///
     /// # Errors

@@ -211,6 +211,39 @@ impl PfaMirrorService {
         write_outcome(&mut connection, organization, id, outcome).await
     }
 
+    /// Logs a run that failed before it could begin. While the same error goes on, it is one run that ends later and later:
+    /// the schedule asks every few seconds.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn log_failure(&self, organization: &str, run_type: RunType, direction: RunDirection, error: &str) -> Result<()> {
+        sqlx::query!(
+            "with last as (
+                 select id, status, error
+                   from pfa_sync_log
+                  where organization_id = $1 and sync_direction = $3
+                  order by started_at desc, id
+                  limit 1
+             ), again as (
+                 update pfa_sync_log l
+                    set completed_at = clock_timestamp()
+                   from last
+                  where l.organization_id = $1 and l.id = last.id and last.status = 'failed' and last.error = $4
+                 returning l.id
+             )
+             insert into pfa_sync_log (organization_id, sync_type, sync_direction, status, error, completed_at)
+             select $1, $2, $3, 'failed', $4, clock_timestamp()
+              where not exists (select from again)",
+            organization,
+            run_type.word(),
+            direction.word(),
+            error,
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     /// Closes runs whose process has ended: they are running, but nobody holds their lock. Returns their number.
     ///
     /// # Errors

@@ -108,7 +108,7 @@ impl PfaMirrorService {
         outcome.error = ended.as_ref().err().map(|error| in_one_line(error));
         let closed = match turn.run {
             Some(run) => self.finish_run(&turn.request.organization, run, &outcome).await,
-            None => Ok(()),
+            None => self.log_refused_turn(&turn.request, outcome.error.as_deref()).await,
         };
         turn.give_back().await;
         ended?;
@@ -121,7 +121,7 @@ impl PfaMirrorService {
         let organization = turn.request.organization.clone();
         let started = Instant::now();
         self.release_expired(&organization).await?;
-        // Nothing is claimed, and no run is in the log, while PEMS cannot even tell its fields.
+        // Nothing is claimed while PEMS cannot even tell its fields.
         let head = self.stopping.run_until_cancelled(pems.read_head(&organization)).await.ok_or(Error::RunCancelled)??;
         let head = Arc::new(head);
         let (mut tried, mut attempted) = (Vec::new(), 0);
@@ -158,6 +158,16 @@ impl PfaMirrorService {
             }
         }
         Ok(())
+    }
+
+    /// A turn that could not even begin is in the log as well.
+    async fn log_refused_turn(&self, request: &WriteRequest, error: Option<&str>) -> Result<()> {
+        match error {
+            Some(error) if !self.is_stopping() => {
+                self.log_failure(&request.organization, request.scope.run_type(), RunDirection::Write, error).await
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn open_run(&self, turn: &mut WriteTurn) -> Result<Uuid> {
