@@ -181,9 +181,9 @@ impl Tally {
     }
 }
 
-/// Half of the kills that are asked for.
+/// How many kills of each kind are asked for.
 fn rounds() -> usize {
-    std::env::var("PFA_CRASH_ROUNDS").ok().and_then(|text| text.parse::<usize>().ok()).unwrap_or(50).div_ceil(2)
+    std::env::var("PFA_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(50)
 }
 
 /// What the service's transaction is doing at this moment.

@@ -10,7 +10,7 @@ use pfa_vanguard::service::edits::Direction;
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -31,6 +31,24 @@ async fn connect(server: &EmbeddedServer, name: &str, size: u32) -> PgPool {
 async fn postmaster(pool: &PgPool) -> Pid {
     let query = sqlx::query_scalar("select split_part(pg_read_file('postmaster.pid'), e'\\n', 1)::int");
     Pid::from_raw(query.fetch_one(pool).await.unwrap()).unwrap()
+}
+
+/// The backend in which the service's transaction runs, if one does: its end makes PostgreSQL end all others and recover.
+async fn backend(observer: &PgPool) -> Option<Pid> {
+    let query = sqlx::query_scalar(
+        "select pid from pg_stat_activity
+          where datname = current_database() and application_name = 'pfa-vanguard' and xact_start is not null limit 1",
+    );
+    Pid::from_raw(query.fetch_optional(observer).await.unwrap()?)
+}
+
+/// Waits until PostgreSQL has ended this connection.
+async fn wait_for_the_cut(connection: &mut PgConnection) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while connection.ping().await.is_ok() {
+        assert!(Instant::now() < deadline, "PostgreSQL goes on without a backend");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// The answer of a call as far as it says what was done.
@@ -64,7 +82,7 @@ async fn a_killed_database_leaves_commits_and_edits_whole_or_absent() {
     let mut observer = connect(&server, "observer", 2).await;
     MIGRATOR.run(&observer).await.unwrap();
     let (mut tally, rounds, started) = (Tally::default(), rounds(), Instant::now());
-    let mut typical = [Duration::ZERO; 2];
+    let (mut typical, mut backends) = ([Duration::ZERO; 2], 0);
     // The first two show how long the calls take.
     for round in 0..rounds + 2 {
         let (kind, part) = if round < 2 { (plan(round, rounds).0, None) } else { plan(round - 2, rounds) };
@@ -80,20 +98,30 @@ async fn a_killed_database_leaves_commits_and_edits_whole_or_absent() {
             let (service, work) = (service.clone(), work.clone());
             async move { (call(&service, &work, kind).await, begin.elapsed()) }
         });
-        let mut at = None;
+        let mut watching = observer.acquire().await.unwrap().detach();
+        let (mut at, mut victim) = (None, postmaster);
         let (answer, took) = if let Some(part) = part {
             tokio::time::sleep(typical[kind as usize].mul_f64(part)).await;
             at = place(&observer).await;
-            kill_process(postmaster, Signal::KILL).unwrap();
+            // In turns the whole of it, and the one process that does the work.
+            if round % 4 < 2 {
+                victim = backend(&observer).await.unwrap_or(postmaster);
+            }
+            kill_process(victim, Signal::KILL).unwrap();
             called.await.unwrap()
         } else {
             let answer = called.await.unwrap();
             kill_process(postmaster, Signal::KILL).unwrap();
             answer
         };
-        server.wait_for_exit().await;
-        drop(server);
-        server = start(dir.path()).await;
+        wait_for_the_cut(&mut watching).await;
+        if victim == postmaster {
+            server.wait_for_exit().await;
+            drop(server);
+            server = start(dir.path()).await;
+        } else {
+            backends += 1;
+        }
         observer = connect(&server, "observer", 2).await;
 
         let found = work.find(&observer, kind).await;
@@ -127,6 +155,7 @@ async fn a_killed_database_leaves_commits_and_edits_whole_or_absent() {
         work.check(&PfaMirrorService::new(observer.clone()), &observer).await;
     }
     tally.report("PostgreSQL", rounds);
+    assert!(rounds < 10 || backends > 0, "no backend was killed");
     service.close().await;
     observer.close().await;
     server.stop_and_delete().await.unwrap();

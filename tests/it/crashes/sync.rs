@@ -176,22 +176,28 @@ async fn a_killed_service_loses_no_change_and_leaves_nothing_on_its_way() {
     let service = PfaMirrorService::new(pool.clone());
     let mut world = World::new(&service).await;
     let address = world.pems.address.clone();
-    let settings = [
-        ("PFA_PEMS_URL", address.as_str()),
-        ("PFA_PEMS_TENANT", "DEMO"),
-        ("PFA_PEMS_USERNAME", "vanguard"),
-        ("PFA_PEMS_PASSWORD", "vanguard"),
-        ("PFA_PEMS_PAGE_SIZE", "10"),
-        ("PFA_PEMS_RATE_PER_SECOND", "1000"),
-        ("PFA_SYNC_CRON", "* * * * * *"),
-        ("PFA_PUSH_INTERVAL_SECONDS", "1"),
-        ("PFA_PUSH_LEASE_SECONDS", "1"),
-    ];
+    let (each_second, once_a_year) = ("* * * * * *", "0 0 0 1 1 *");
+    // In turns what PEMS changed is read, and everything.
+    let settings = |round: usize| {
+        let [changes, everything] = if round.is_multiple_of(2) { [each_second, once_a_year] } else { [once_a_year, each_second] };
+        [
+            ("PFA_SYNC_CRON", changes),
+            ("PFA_SYNC_FULL_CRON", everything),
+            ("PFA_PEMS_URL", address.as_str()),
+            ("PFA_PEMS_TENANT", "DEMO"),
+            ("PFA_PEMS_USERNAME", "vanguard"),
+            ("PFA_PEMS_PASSWORD", "vanguard"),
+            ("PFA_PEMS_PAGE_SIZE", "10"),
+            ("PFA_PEMS_RATE_PER_SECOND", "1000"),
+            ("PFA_PUSH_INTERVAL_SECONDS", "1"),
+            ("PFA_PUSH_LEASE_SECONDS", "1"),
+        ]
+    };
     let (mut hit_writes, mut hit_reads, started) = (0, 0, Instant::now());
-    for round in 0..rounds() * 2 {
+    for round in 0..rounds() {
         world.change(&service, round).await;
         let asked = world.when_asked(round as u64 * 7 % REQUESTS);
-        let mut process = ServiceProcess::start_with(&url, &settings);
+        let mut process = ServiceProcess::start_with(&url, &settings(round));
         asked.await;
         process.kill();
         let syncing: i64 =
@@ -199,7 +205,7 @@ async fn a_killed_service_loses_no_change_and_leaves_nothing_on_its_way() {
         hit_writes += i32::from(syncing > 0);
         hit_reads += i32::from(running(&pool).await > 0);
     }
-    let process = ServiceProcess::start_with(&url, &settings);
+    let process = ServiceProcess::start_with(&url, &settings(0));
     wait_until_quiet(&pool).await;
     drop(process);
     close_runs(&service, &pool).await;
@@ -249,7 +255,7 @@ async fn a_killed_database_loses_no_change_either() {
         }
     });
     let mut hits = 0;
-    for round in 0..rounds().div_ceil(3) {
+    for round in 0..rounds().div_ceil(5) {
         let quiet = connect(&server).await;
         world.change(&PfaMirrorService::new(quiet.clone()), round).await;
         let pid: i32 =
