@@ -55,6 +55,9 @@ pub enum Error {
     /// Another refresh is running somewhere.
     #[error("another refresh is running")]
     RefreshRunning,
+    /// Another maintenance task is running somewhere.
+    #[error("another maintenance task is running")]
+    MaintenanceRunning,
     /// Another load of the same organization is running.
     #[error("another load of organization {0:?} is running")]
     LoadRunning(String),

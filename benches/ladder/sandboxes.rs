@@ -1,5 +1,5 @@
 //! Sandboxes in the largest organization: bulk edits and commits of 10,000 records, and readings in a
-//! sandbox with few drafts beside one with 20,000.
+//! sandbox with few drafts beside one with 20,000. A small ladder has as many as there are.
 
 use crate::bed::Bed;
 use crate::report::{Report, Rung};
@@ -11,14 +11,18 @@ use std::time::Duration;
 const READINGS: usize = 60;
 /// Rounds of each write; each takes other records.
 const WRITES: usize = 5;
+/// Records of a write, and drafts of a sandbox with many; fewer where the organization has not as many.
+const WRITTEN: usize = 10_000;
+const DRAFTS: usize = 20_000;
 
 /// Measures writes, then readings; leaves the records as they were.
 pub async fn measure(bed: &mut Bed, report: &mut Report) {
     let base = format!("/api/v1/orgs/{}", bed.largest);
     let mut sandboxes = Sandboxes { bed, base };
-    sandboxes.measure_writes(report).await;
+    let rentals = sandboxes.rentals(0, i64::MAX).await;
+    sandboxes.measure_writes(rentals.len(), report).await;
     sandboxes.bed.forget().await;
-    sandboxes.measure_readings(report).await;
+    sandboxes.measure_readings(&rentals[..rentals.len().min(DRAFTS)], report).await;
     sandboxes.bed.forget().await;
 }
 
@@ -53,12 +57,14 @@ impl Sandboxes<'_> {
         serde_json::from_str(&self.bed.client.post(&format!("{}/sessions/{session}/edits", self.base), &body.to_string()).await).unwrap()
     }
 
-    /// Bulk edits, undo, redo and commits of 10,000 records, each round on other ones.
-    async fn measure_writes(&mut self, report: &mut Report) {
+    /// Bulk edits, undo, redo and commits, each round on other records.
+    async fn measure_writes(&mut self, rentals: usize, report: &mut Report) {
+        let written = (rentals / WRITES).min(WRITTEN);
         let [mut floor, mut preview, mut edit, mut undo, mut redo, mut commit]: [Vec<Duration>; 6] = Default::default();
         for round in 0..WRITES {
-            let pfa_ids = self.rentals(i64::try_from(round).unwrap() * 10_000, 10_000).await;
-            assert_eq!(pfa_ids.len(), 10_000);
+            let [skipped, count] = [round * written, written].map(|number| i64::try_from(number).unwrap());
+            let pfa_ids = self.rentals(skipped, count).await;
+            assert_eq!(pfa_ids.len(), written);
             let session = self.open().await;
             let path = format!("{}/sessions/{session}", self.base);
             time(&mut floor, self.write_plainly(&pfa_ids)).await;
@@ -68,22 +74,22 @@ impl Sandboxes<'_> {
             time(&mut redo, self.bed.client.post(&format!("{path}/redo"), "")).await;
             let mut answer = String::new();
             time(&mut commit, async { answer = self.bed.client.post(&format!("{path}/commit"), "").await }).await;
-            assert!(answer.starts_with("{\"committed\":10000,"), "{answer}");
+            assert!(answer.starts_with(&format!("{{\"committed\":{written},")), "{answer}");
         }
-        let floor = Some(quantile(&mut floor, 0.5));
+        let (floor, count) = (Some(quantile(&mut floor, 0.5)), thousands(written));
         for (name, mut times, limit) in [
-            ("preview of 10,000 edits", preview, Some(2_000.0)),
-            ("10,000 edits", edit, Some(2_000.0)),
-            ("undo of 10,000 edits", undo, None),
-            ("redo of 10,000 edits", redo, None),
-            ("commit of 10,000 drafts", commit, Some(1_000.0)),
+            (format!("preview of {count} edits"), preview, Some(2_000.0)),
+            (format!("{count} edits"), edit, Some(2_000.0)),
+            (format!("undo of {count} edits"), undo, None),
+            (format!("redo of {count} edits"), redo, None),
+            (format!("commit of {count} drafts"), commit, Some(1_000.0)),
         ] {
             let (ours, ours_p99) = (quantile(&mut times, 0.5), quantile(&mut times, 0.99));
-            report.add(Rung { name: name.to_owned(), ours, ours_p99, floor, limit, ..Rung::default() });
+            report.add(Rung { name, ours, ours_p99, floor, limit, ..Rung::default() });
         }
     }
 
-    /// The least that keeping 10,000 drafts can cost: their rows, with keys and indexes, rolled back.
+    /// The least that keeping drafts can cost: their rows, with keys and indexes, rolled back.
     async fn write_plainly(&self, pfa_ids: &[String]) {
         let mut transaction = self.bed.pool.begin().await.unwrap();
         sqlx::query(
@@ -100,21 +106,21 @@ impl Sandboxes<'_> {
         transaction.rollback().await.unwrap();
     }
 
-    /// The same readings in a sandbox with 10 drafts, which are the floor, and in one with 20,000 that the
+    /// The same readings in a sandbox with 10 drafts, which are the floor, and in one with many that the
     /// planner knows nothing of yet.
-    async fn measure_readings(&mut self, report: &mut Report) {
-        let drafts = self.rentals(0, 20_000).await;
+    async fn measure_readings(&mut self, drafts: &[String], report: &mut Report) {
         let (few, many) = (self.open().await, self.open().await);
         self.shift(&few, &drafts[..10], false).await;
-        self.shift(&many, &drafts, false).await;
+        self.shift(&many, drafts, false).await;
+        let count = thousands(drafts.len());
         let grid = "records?category=Lifting&source=Rental&forecastStartFrom=2023-06-01&forecastEndTo=2028-12-31&limit=1000";
         for (name, path, at_most) in [
-            ("grid page among 20,000 drafts, beside 10", grid, Some(2.0)),
-            ("unfiltered page among 20,000 drafts, beside 10", "records?limit=1000", Some(2.0)),
-            ("page by falling rate among 20,000 drafts, beside 10", "records?sort=-monthlyRate&limit=100", None),
-            ("exact count among 20,000 drafts, beside 10", "records?limit=1&count=exact", None),
-            ("what-if KPIs of 20,000 drafts, beside 10", "kpis?groupBy=category", None),
-            ("what-if timeline of 20,000 drafts, beside 10", "timeline", None),
+            ("grid page among", grid, Some(2.0)),
+            ("unfiltered page among", "records?limit=1000", Some(2.0)),
+            ("page by falling rate among", "records?sort=-monthlyRate&limit=100", None),
+            ("exact count among", "records?limit=1&count=exact", None),
+            ("what-if KPIs of", "kpis?groupBy=category", None),
+            ("what-if timeline of", "timeline", None),
         ] {
             let separator = if path.contains('?') { '&' } else { '?' };
             let paths = [&few, &many].map(|session| format!("{}/{path}{separator}session={session}", self.base));
@@ -126,7 +132,19 @@ impl Sandboxes<'_> {
             }
             let [few, many] = &mut times;
             let (ours, ours_p99) = (quantile(many, 0.5), quantile(many, 0.99));
-            report.add(Rung { name: name.to_owned(), ours, ours_p99, floor: Some(quantile(few, 0.5)), at_most, ..Rung::default() });
+            report.add(Rung {
+                name: format!("{name} {count} drafts, beside 10"),
+                ours,
+                ours_p99,
+                floor: Some(quantile(few, 0.5)),
+                at_most,
+                ..Rung::default()
+            });
         }
     }
+}
+
+/// A number as people write it: 10,000.
+fn thousands(number: usize) -> String {
+    if number < 1_000 { number.to_string() } else { format!("{},{:03}", number / 1_000, number % 1_000) }
 }

@@ -187,6 +187,15 @@ impl Parameters {
         self.finish_edit(None)
     }
 
+    /// Ends the reading of a value that must be there and is not unless a fault says why.
+    ///
+    /// # Errors
+    /// A 400 with every fault.
+    pub fn finish_with<T>(self, value: Option<T>) -> Result<T, Problem> {
+        let errors = self.into_errors();
+        value.filter(|_| errors.is_empty()).ok_or_else(|| Problem::invalid_parameters(errors))
+    }
+
     /// Ends the reading: names that nobody asked for are faults, too.
     ///
     /// # Errors

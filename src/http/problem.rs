@@ -216,6 +216,7 @@ impl From<Error> for Problem {
             Error::NothingToUndo => Self::conflict("nothing_to_undo", error.to_string()),
             Error::NothingToRedo => Self::conflict("nothing_to_redo", error.to_string()),
             Error::RefreshRunning => Self::conflict("refresh_running", error.to_string()),
+            Error::MaintenanceRunning => Self::conflict("maintenance_running", error.to_string()),
             Error::LoadRunning(_) => Self::conflict("load_running", error.to_string()),
             Error::WriteBackRunning(_) => Self::conflict("write_back_running", error.to_string()),
             Error::WriteBackPaused(_) => Self::conflict("write_back_paused", error.to_string()),

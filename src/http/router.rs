@@ -62,8 +62,10 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(write_back::get_write_back))
         .routes(routes!(write_back::pause_write_back))
         .routes(routes!(write_back::resume_write_back))
-        .routes(routes!(operations::refresh_summaries, operations::list_refreshes))
-        .routes(routes!(operations::analyze_queries))
+        .routes(routes!(operations::refresh::refresh_summaries, operations::refresh::list_refreshes))
+        .routes(routes!(operations::analyze::analyze_queries))
+        .routes(routes!(operations::database::inspect_database))
+        .routes(routes!(operations::maintenance::run_maintenance))
 }
 
 /// The OpenAPI document.

@@ -2,12 +2,14 @@
 //! plain async function that tests call.
 
 mod dead_runs;
+mod housekeeping;
 mod idle_sessions;
 mod refresh;
 mod sync;
 mod write_back;
 
 pub use dead_runs::run_dead_runs;
+pub use housekeeping::run_housekeeping;
 pub use idle_sessions::run_idle_sessions;
 pub use refresh::run_refresh;
 pub use sync::run_sync;
@@ -35,6 +37,9 @@ const IDLE_SESSIONS_CRON: &str = "0 7 * * * *";
 
 /// When runs are looked for whose process has ended.
 const DEAD_RUNS_CRON: &str = "30 * * * * *";
+
+/// When what is done with is put away: at night, in UTC.
+const HOUSEKEEPING_CRON: &str = "0 20 2 * * *";
 
 /// What runs when.
 #[derive(Debug, Clone)]
@@ -65,8 +70,8 @@ enum When<'a> {
 }
 
 impl Jobs {
-    /// Schedules the refresh of the summaries, the looks for idle sandboxes and dead runs and, unless PEMS is off, the
-    /// syncs and the write-back.
+    /// Schedules the refresh of the summaries, the looks for idle sandboxes and dead runs, the housekeeping and, unless
+    /// PEMS is off, the syncs and the write-back.
     ///
     /// # Errors
     /// When the scheduler cannot take the expression.
@@ -102,6 +107,11 @@ impl Jobs {
         jobs.push(repeat(When::Cron(DEAD_RUNS_CRON), "dead runs", shutdown, move || {
             let service = running.clone();
             async move { run_dead_runs(&service).await }
+        })?);
+        let keeping = service.clone();
+        jobs.push(repeat(When::Cron(HOUSEKEEPING_CRON), "housekeeping", shutdown, move || {
+            let service = keeping.clone();
+            async move { run_housekeeping(&service).await }
         })?);
         jobs.push(repeat(When::Cron(IDLE_SESSIONS_CRON), "idle sessions", shutdown, move || {
             let service = service.clone();

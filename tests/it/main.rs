@@ -26,6 +26,7 @@ mod import_sqlite;
 mod import_verification;
 mod layers;
 mod loading;
+mod maintenance;
 mod merged_model;
 mod migrations;
 mod openapi;

@@ -29,7 +29,7 @@ const fn tested(
     Tested { operation, asked, success, problem: Some(problem), foreign: Some(foreign) }
 }
 
-const OPERATIONS: [Tested; 38] = [
+const OPERATIONS: [Tested; 40] = [
     Tested { operation: "checkLiveness", asked: &["/healthz"], success: HEALTH, problem: None, foreign: None },
     Tested { operation: "checkReadiness", asked: &["/readyz"], success: HEALTH, problem: None, foreign: None },
     Tested { operation: "readMetrics", asked: &["/metrics"], success: HEALTH, problem: None, foreign: None },
@@ -181,6 +181,20 @@ const OPERATIONS: [Tested; 38] = [
         asked: &["get(\"/api/v1/ops/refresh"],
         success: "contract::operators_can_refresh_list_refreshes_and_measure",
         problem: Some(UNKNOWN),
+        foreign: None,
+    },
+    Tested {
+        operation: "inspectDatabase",
+        asked: &["get(\"/api/v1/ops/database"],
+        success: "maintenance::the_database_is_told_with_its_connections_and_the_age_of_the_summaries",
+        problem: Some(UNKNOWN),
+        foreign: None,
+    },
+    Tested {
+        operation: "runMaintenance",
+        asked: &["/ops/maintenance/", "run(app, \"archive\")"],
+        success: "maintenance::what_arrived_long_ago_is_archived_and_nobody_sees_a_difference",
+        problem: Some("maintenance::one_task_runs_at_a_time_and_only_known_ones"),
         foreign: None,
     },
     tested(

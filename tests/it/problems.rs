@@ -148,6 +148,7 @@ async fn other_routes_refuse_unknown_parameters_too() {
         assert_problem(&app, path, 400, "invalid_parameter").await;
     }
     assert_eq!(app.get("/api/v1/ops/refresh?a=1").await.status, 400);
+    assert_eq!(app.get("/api/v1/ops/database?a=1").await.status, 400);
     assert_eq!(app.post("/api/v1/ops/refresh?a=1", &json!({})).await.status, 400);
     assert_eq!(app.get("/api/v1/orgs").await.status, 200);
     let kpis = app.get("/api/v1/orgs/ORG/kpis?groupBy=class").await.json();

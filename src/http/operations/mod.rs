@@ -1,0 +1,6 @@
+//! `/ops`, for operators: refresh, analyze, database, maintenance.
+
+pub mod analyze;
+pub mod database;
+pub mod maintenance;
+pub mod refresh;
