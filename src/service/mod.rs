@@ -25,6 +25,7 @@ pub mod timeline;
 pub mod write_back;
 
 use crate::db::pool::summaries_beside;
+use kpis::KpiEditions;
 use sqlx::PgPool;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -44,6 +45,8 @@ pub struct PfaMirrorService {
     pool: PgPool,
     /// For the published KPIs and timelines.
     summaries: PgPool,
+    /// Published KPIs that were added up already.
+    editions: Arc<KpiEditions>,
     /// Places for transactions of the write-back: while they wait for an organization's lock, which a load
     /// can hold for long, most connections are left to readers.
     writers: Arc<Semaphore>,
@@ -63,7 +66,15 @@ impl PfaMirrorService {
         let summaries = summaries_beside(&pool);
         let half = pool.options().get_max_connections() as usize / 2;
         let [writers, exporters] = [WRITERS, EXPORTERS.min(half).max(1)].map(|places| Arc::new(Semaphore::new(places)));
-        Self { pool, summaries, writers, exporters, background: TaskTracker::new(), stopping: CancellationToken::new() }
+        Self {
+            pool,
+            summaries,
+            editions: Arc::default(),
+            writers,
+            exporters,
+            background: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }
     }
 
     /// Whether the service is being closed.

@@ -1,7 +1,9 @@
 //! What was published: the history of a record, and the changes that wait for PEMS.
 
-use crate::support::planner::{Planner, assert_problem, data, planners_app};
+use crate::support::planner::{ORG, Planner, assert_problem, data, planners_app};
 use axum::http::Method;
+use pfa_vanguard::domain::kpi::Split;
+use pfa_vanguard::service::{PfaMirrorService, Reader};
 use serde_json::{Value, json};
 
 /// Every entry of a list, page by page.
@@ -161,4 +163,36 @@ async fn changes_tell_base_ours_theirs_and_what_they_cost() {
     let cursor = sandbox.send(Method::GET, "/changes?limit=1", &[], None).await.json()["page"]["nextCursor"].as_str().unwrap().to_owned();
     let other = ana.open().await.send(Method::GET, &format!("/changes?cursor={cursor}"), &[], None).await;
     assert_problem(&other, 400, "invalid_parameter");
+}
+
+/// They are added up once for each publication and refresh, and are those of this moment all the same, in every process.
+#[tokio::test]
+async fn kpis_follow_every_publication_refresh_and_restore() {
+    let app = planners_app().await;
+    let (ana, other_process) = (app.planner("ana"), PfaMirrorService::new(app.pool().clone()));
+    let reader = Reader { organization: ORG.into(), user: "ben".into(), session: None };
+    let read = async || {
+        let (answer, kpis) = (ana.get("kpis").await.json(), other_process.find_kpis(&reader).await.unwrap());
+        let cost = Split::of(&kpis.groups).total().forecast_cost;
+        assert_eq!(answer["total"]["forecastCost"].to_string().parse(), Ok(cost));
+        assert_eq!(answer["refreshedAt"].is_null(), kpis.refreshed_at.is_none());
+        cost
+    };
+    let before = read().await;
+    assert_eq!(read().await, before);
+    app.service.refresh_views("test").await.unwrap();
+    assert_eq!(read().await, before);
+    ana.publish("1", json!({"monthlyRate": 30440})).await;
+    let dearer = read().await;
+    assert!(dearer > before, "{dearer} {before}");
+    app.service.refresh_views("test").await.unwrap();
+    assert_eq!(read().await, dearer);
+    ana.publish("1", json!({"monthlyRate": 0})).await;
+    assert!(read().await < before);
+    // A database that was restored has come to the same number at another time, and with other figures.
+    sqlx::raw_sql("delete from pfa_summary_change; update organizations set last_published_at = last_published_at + interval '1 second'")
+        .execute(app.pool())
+        .await
+        .unwrap();
+    assert_eq!(read().await, dearer);
 }

@@ -34,10 +34,10 @@ pub async fn check_kpis(service: &PfaMirrorService, pool: &PgPool, reader: &Read
     .unwrap();
     let expected: Groups = rows.into_iter().map(|(c, s, d, count, plan, forecast)| ([c, s, d], (count, plan, forecast))).collect();
     let kpis = service.find_kpis(reader).await.unwrap();
-    let amounts = kpis
-        .groups
-        .into_iter()
-        .map(|group| ([group.category, group.source, group.dor], (group.amounts.record_count, group.amounts.plan, group.amounts.forecast)));
+    let amounts =
+        kpis.groups.iter().cloned().map(|group| {
+            ([group.category, group.source, group.dor], (group.amounts.record_count, group.amounts.plan, group.amounts.forecast))
+        });
     assert_eq!(amounts.collect::<Groups>(), expected, "KPIs of {reader:?}");
 }
 
