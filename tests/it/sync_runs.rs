@@ -168,8 +168,12 @@ async fn the_command_reads_and_tells() {
     pems.pems.with_records(|records| records.edit("A", "003", json!({"category": "Pumps", "forecastEnd": "soon"}).as_object().unwrap()));
     let some = sync(&["--type", "manual", "--ids", "003,004"], &[]);
     assert!(said(&some).contains("record 003: forecastEnd") && said(&some).contains("1 updated, 1 unchanged"), "{}", said(&some));
+    let nameless = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&nameless, "[read]\npfs_model = 'model'\n").unwrap();
+    let nameless = nameless.path().to_str().unwrap();
     for (arguments, more, code, says) in [
-        (&["--type", "manual"][..], &[][..], 2, "--ids"),
+        (&["--type", "full"][..], &[("PFA_PEMS_FIELD_MAP", nameless)][..], 2, "pfaId"),
+        (&["--type", "manual"], &[], 2, "--ids"),
         (&["--type", "incremental", "--ids", "003"], &[], 2, "--ids"),
         (&["--type", "full"], &[("PFA_PEMS_PASSWORD", "wrong")], 1, "PEMS refused the credentials"),
         (&["--type", "full"], &[("PFA_PEMS_TENANT", "")], 1, "PEMS refused the credentials"),

@@ -2,6 +2,7 @@
 //! wrongly, the log tells the truth, and the next turn heals.
 
 use crate::support::circuit::Circuit;
+use crate::support::planner::ORG;
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::fake_pems::Fault;
 use serde_json::json;
@@ -48,6 +49,39 @@ async fn whatever_fails_the_next_turns_heal() {
         .await
         .unwrap();
     assert_eq!(arrived, i64::try_from(Fault::ALL.len()).unwrap() * 4, "every change arrived once");
+}
+
+/// A record is said to be gone only when PEMS says so twice, whatever fails on the way: its page comes without it, then its count.
+#[tokio::test]
+async fn a_record_is_gone_only_when_pems_says_so() {
+    let circuit = Circuit::of(40).await;
+    let ana = circuit.app.planner("ana");
+    let mut id = 0;
+    for fault in Fault::ALL {
+        for request in 0..3 {
+            id += 1;
+            let pfa_id = id.to_string();
+            circuit.pems.pems.reset();
+            assert!(circuit.pems.pems.with_records(|records| records.delete(ORG, &pfa_id)));
+            ana.publish(&pfa_id, json!({"model": "ours"})).await;
+            circuit.pems.pems.fail_request(request, fault);
+            let _ = circuit.write().await;
+            let state = circuit.states().await.pop().unwrap();
+            assert!(["committed", "failed"].contains(&state.0.as_str()), "{fault:?} at request {request}: {state:?}");
+            circuit.write_until_done().await;
+            let (state, _, error) = circuit.states().await.pop().unwrap();
+            let told = (state.as_str(), error.as_deref());
+            assert_eq!(told, ("failed", Some("PEMS does not have this record (any more)")), "{fault:?} at request {request}");
+            assert_eq!(circuit.writes(), 0);
+        }
+    }
+    // One that is there is not gone when its page comes without it.
+    circuit.pems.pems.reset();
+    ana.publish("40", json!({"model": "ours"})).await;
+    circuit.pems.pems.fail_request(1, Fault::TruncatedPage);
+    circuit.write_until_done().await;
+    assert_eq!(circuit.states().await.pop().unwrap().0, "synced");
+    circuit.assert_sound().await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 use crate::support::circuit::Circuit;
 use crate::support::planner::{ORG, data};
+use crate::support::process::ServiceProcess;
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::fake_pems::Fault;
 use pfa_vanguard::pems::{PemsClient, PemsOptions};
@@ -10,7 +11,7 @@ use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::sync::{SyncRequest, SyncScope};
 use pfa_vanguard::service::write_back::{WriteRequest, WriteScope};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// When somebody in PEMS is at work.
@@ -162,6 +163,45 @@ async fn two_processes_write_every_change_once() {
     assert_eq!(circuit.writes(), 30);
     assert!(data(&ana.get("sync/pending").await).is_empty());
     circuit.assert_sound().await;
+}
+
+/// The same with processes of the operating system, and organizations that are due in both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_services_side_by_side_write_every_change_once() {
+    let mut circuit = Circuit::idle().await;
+    let codes = ["A", "B", "C", "D", "E", "F"];
+    let records: Vec<_> = (1..=20).map(|id| json!({"pfaId": id.to_string(), "source": "Rental"}).as_object().unwrap().clone()).collect();
+    let ids: Vec<_> = (1..=20).map(|id| id.to_string()).collect();
+    for code in codes {
+        circuit.pems.put(code, &records);
+        circuit.begin(code).await;
+        let sandbox = circuit.planner("ana").open().await;
+        sandbox.bulk(json!({"select": {"pfaIds": ids}, "operation": {"type": "set", "fields": {"model": "ours"}}})).await;
+        assert_eq!(sandbox.commit("").await.json()["committed"], 20);
+    }
+    let settings = [
+        ("PFA_PEMS_URL", circuit.pems.address.as_str()),
+        ("PFA_PEMS_TENANT", "DEMO"),
+        ("PFA_PEMS_USERNAME", "vanguard"),
+        ("PFA_PEMS_PASSWORD", "vanguard"),
+        ("PFA_PEMS_RATE_PER_SECOND", "100"),
+        ("PFA_PUSH_INTERVAL_SECONDS", "1"),
+    ];
+    let url = circuit.app.database.url();
+    let processes = [0, 1].map(|_| ServiceProcess::start_with(&url, &settings));
+    let waiting = "select count(*) from pfa_modification where sync_state in ('committed', 'syncing')";
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(circuit.app.pool()).await.unwrap() > 0 {
+        assert!(Instant::now() < deadline, "changes are still on their way");
+        tokio::task::yield_now().await;
+    }
+    drop(processes);
+    let ended: Vec<(String, i32, i64)> = sqlx::query_as("select sync_state, attempts, count(*) from pfa_modification group by 1, 2")
+        .fetch_all(circuit.app.pool())
+        .await
+        .unwrap();
+    assert_eq!(ended, [("synced".to_owned(), 1, 120)]);
+    assert_eq!(circuit.writes(), 120);
 }
 
 #[tokio::test]
