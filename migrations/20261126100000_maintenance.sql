@@ -57,28 +57,31 @@ comment on function pfa_archive_synced(interval, bigint) is
 
 create function pfa_prune_logs(older_than interval) returns bigint
 language sql as $$
-    with syncs as (
-        -- A later good run of the same kind knows all that this one does: where to begin, and when all was well.
+    with good as (
+        -- Where the next reading begins, and when all was well: the newest runs that know it.
+        select organization_id, sync_direction, max(started_at) as newest, max(started_at) filter (where read_up_to is not null) as newest_known
+          from pfa_sync_log
+         where status in ('completed', 'completed_with_errors')
+           and (sync_direction = 'write' or sync_type not in ('manual', 'verify'))
+         group by organization_id, sync_direction
+    ), syncs as (
         delete from pfa_sync_log l
          where l.completed_at < now() - older_than
-           and exists (
-                   select from pfa_sync_log later
-                    where later.organization_id = l.organization_id
-                      and later.sync_direction = l.sync_direction
-                      and later.started_at > l.started_at
-                      and later.status in ('completed', 'completed_with_errors')
-                      and later.sync_type not in ('manual', 'verify')
-                      and (l.read_up_to is null or later.read_up_to is not null))
+           and not exists (
+                   select from good
+                    where good.organization_id = l.organization_id
+                      and good.sync_direction = l.sync_direction
+                      and l.started_at in (good.newest, good.newest_known))
         returning 1
     ), refreshes as (
-        delete from pfa_refresh_log l
-         where l.completed_at < now() - older_than
-           and exists (select from pfa_refresh_log later where later.started_at > l.started_at and later.outcome = 'completed')
+        delete from pfa_refresh_log
+         where completed_at < now() - older_than
+           and started_at < (select max(started_at) from pfa_refresh_log where outcome = 'completed')
         returning 1
     ), tasks as (
         delete from pfa_maintenance_log l
          where l.completed_at < now() - older_than
-           and exists (select from pfa_maintenance_log later where later.task = l.task and later.started_at > l.started_at)
+           and l.started_at < (select max(started_at) from pfa_maintenance_log later where later.task = l.task and later.error is null)
         returning 1
     ), answers as (
         delete from pfa_commit_answer where created_at < now() - greatest(older_than, interval '7 days') returning 1
@@ -86,4 +89,4 @@ language sql as $$
     select (select count(*) from syncs) + (select count(*) from refreshes) + (select count(*) from tasks) + (select count(*) from answers);
 $$;
 comment on function pfa_prune_logs(interval) is
-    'Drops log rows that are older and that nobody needs any more: each organization keeps its last good runs, whatever their age. Returns how many.';
+    'Drops log rows that are older, but of each organization, task and direction the last good ones. Returns how many.';

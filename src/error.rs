@@ -58,6 +58,9 @@ pub enum Error {
     /// Another maintenance task is running somewhere.
     #[error("another maintenance task is running")]
     MaintenanceRunning,
+    /// The service ends; what was asked for was not done, or not to its end.
+    #[error("the service is stopping")]
+    Stopping,
     /// Another load of the same organization is running.
     #[error("another load of organization {0:?} is running")]
     LoadRunning(String),
@@ -121,6 +124,18 @@ pub enum Error {
     /// A migration that cannot be applied, or one that this build does not know.
     #[error("the schema cannot be brought up to date: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+impl Error {
+    /// What a log says of it that everybody may read: the database's own words are for the log of the service.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self {
+            Self::Database(_) | Self::Migration(_) => "the database failed; the log of the service has more".to_owned(),
+            Self::DatabaseUnavailable(_) => "the database was not available; the log of the service has more".to_owned(),
+            other => in_one_line(other),
+        }
+    }
 }
 
 /// A record that a bulk edit left alone, and why.

@@ -77,6 +77,16 @@ enum CommandError {
     Incomplete(String),
 }
 
+impl CommandError {
+    /// What a log says of it that everybody may read.
+    fn told(&self) -> String {
+        match self {
+            Self::App(AppError::Service(error)) => error.told(),
+            other => crate::error::in_one_line(other),
+        }
+    }
+}
+
 impl From<crate::error::Error> for CommandError {
     fn from(error: crate::error::Error) -> Self {
         Self::App(error.into())

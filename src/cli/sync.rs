@@ -84,7 +84,8 @@ pub(super) async fn read(settings: &Settings, organization: &str, scope: SyncSco
     });
     let outcome = async {
         if if_new == IfNew::Create {
-            create_if_known(&app.service, &pems, organization).await?;
+            let created = stop.run_until_cancelled(create_if_known(&app.service, &pems, organization)).await;
+            created.unwrap_or(Err(Error::RunCancelled.into()))?;
         }
         let request = SyncRequest { organization: organization.to_owned(), scope, requested_by: None };
         let run = app.service.begin_read(request).await?;

@@ -87,7 +87,7 @@ impl From<Conflict> for ConflictAnswer {
 /// Conflicts that the caller may decide: of the caller's own sandboxes, and everybody's that were published before.
 #[utoipa::path(get, path = "/api/v1/orgs/{org}/conflicts", tag = "conflicts", operation_id = "listConflicts",
     params(("org" = String, Path, description = "Code of the organization"),
-        ("session" = Option<Uuid>, Query, description = "Only of this session"),
+        ("session" = Option<Uuid>, Query, description = "Only of this session: the caller's, or one that has published what is in conflict"),
         ("stage" = Option<String>, Query, description = "commit or writeBack"),
         ("pfaId" = Option<Vec<String>>, Query, description = "Only on these records"), ListParameters),
     responses((status = 200, body = ConflictList), (status = 400, body = Problem, content_type = "application/problem+json"),

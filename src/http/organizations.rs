@@ -30,7 +30,7 @@ pub struct OrganizationOverview {
     pub name: String,
     /// Published records that are not discontinued, as of the last refresh.
     pub record_count: i64,
-    /// When the last reading from PEMS, or import, ended well.
+    /// When the last reading from PEMS, or import, ended well; some records by hand, or a comparison, are none.
     pub last_sync_at: Option<DateTime<Utc>>,
     /// How long ago that was, in seconds.
     pub last_sync_age_seconds: Option<i64>,

@@ -242,6 +242,7 @@ impl From<Error> for Problem {
                 tracing::warn!("a transaction was given up in favour of another");
                 Self::unavailable("busy", &error.to_string(), 1)
             }
+            Error::Stopping => Self::unavailable("stopping", &error.to_string(), 5),
             Error::ExportsBusy => Self::unavailable("exports_busy", &error.to_string(), 5),
             Error::ExportCut => Self::unavailable("export_cut", &error.to_string(), 5),
             Error::StatementTimeout => {

@@ -1,4 +1,5 @@
-//! What an operator wants to know of the database: sizes, use of indexes, dead rows, connections.
+//! What an operator wants to know of the database: sizes, use of indexes, dead rows, connections. What is
+//! dropped while they are looked at, as `reindex` does with the old index, has no size.
 
 use crate::error::Result;
 use crate::service::PfaMirrorService;
@@ -103,13 +104,14 @@ impl PfaMirrorService {
             TableReport,
             r#"
             select s.relname::text as "name!", greatest(s.n_live_tup, c.reltuples::bigint, 0) as "rows!", s.n_dead_tup as "dead_rows!",
-                   pg_relation_size(c.oid) as "bytes!", coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0) as "toast_bytes!",
-                   pg_indexes_size(c.oid) as "index_bytes!", greatest(s.last_vacuum, s.last_autovacuum) as vacuumed_at,
+                   coalesce(pg_relation_size(c.oid), 0) as "bytes!",
+                   coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0) as "toast_bytes!",
+                   coalesce(pg_indexes_size(c.oid), 0) as "index_bytes!", greatest(s.last_vacuum, s.last_autovacuum) as vacuumed_at,
                    greatest(s.last_analyze, s.last_autoanalyze) as analyzed_at
               from pg_stat_user_tables s
               join pg_class c on c.oid = s.relid
              where s.schemaname = current_schema()
-             order by pg_total_relation_size(c.oid) desc, s.relname
+             order by pg_total_relation_size(c.oid) desc nulls last, s.relname
             "#
         )
         .fetch_all(&self.pool)
@@ -121,12 +123,12 @@ impl PfaMirrorService {
         let indexes = sqlx::query_as!(
             IndexReport,
             r#"
-            select s.indexrelname::text as "name!", s.relname::text as "table!", pg_relation_size(s.indexrelid) as "bytes!",
+            select s.indexrelname::text as "name!", s.relname::text as "table!", coalesce(pg_relation_size(s.indexrelid), 0) as "bytes!",
                    s.idx_scan as "scans!", i.indisvalid as "is_valid!"
               from pg_stat_user_indexes s
               join pg_index i on i.indexrelid = s.indexrelid
              where s.schemaname = current_schema()
-             order by pg_relation_size(s.indexrelid) desc, s.indexrelname
+             order by pg_relation_size(s.indexrelid) desc nulls last, s.indexrelname
             "#
         )
         .fetch_all(&self.pool)

@@ -76,10 +76,12 @@ impl PfaMirrorService {
         if let Some(kpis) = self.editions.find(&reader.organization, edition) {
             return Ok(kpis);
         }
-        // Read after the edition, so never older; if it is newer, nobody is shown this edition any more.
         let rows = self.select_published_kpis(&reader.organization).await?;
         let kpis = Arc::new(self.finish_kpis(reader, rows).await?);
-        self.editions.keep(&reader.organization, edition, &kpis);
+        // Nothing was published between the edition and its figures: they belong together.
+        if self.find_edition(&reader.organization).await? == edition {
+            self.editions.keep(&reader.organization, edition, &kpis);
+        }
         Ok(kpis)
     }
 

@@ -5,6 +5,7 @@ use crate::service::PfaMirrorService;
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use std::sync::Arc;
 
 /// A change that arrived in PEMS so many days ago moves to the archive.
 const ARCHIVED_AFTER_DAYS: i32 = 30;
@@ -12,20 +13,6 @@ const ARCHIVED_AFTER_DAYS: i32 = 30;
 const LOGGED_DAYS: i32 = 90;
 /// So many changes move in one statement.
 const MOVED_AT_ONCE: i64 = 10_000;
-/// What grows and shrinks with the work.
-const TABLES: [&str; 10] = [
-    "pfa_mirror",
-    "pfa_overlay",
-    "pfa_modification",
-    "pfa_mirror_history",
-    "pfa_edit_step",
-    "pfa_edit_change",
-    "pfa_summary_change",
-    "pfa_sync_log",
-    "pfa_kpi_summary",
-    "pfa_timeline_bounds",
-];
-
 /// What can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
@@ -78,29 +65,70 @@ impl PfaMirrorService {
     /// Does a task to its end, also when whoever asked does not wait for it.
     ///
     /// # Errors
-    /// [`Error::MaintenanceRunning`] when one is under way anywhere; else when the database fails. Then the run stands in
-    /// the log, as far as the database can be reached.
+    /// [`Error::MaintenanceRunning`] when one is under way anywhere; [`Error::Stopping`]; else when the database fails. What
+    /// was begun stands in the log, as far as the database can be reached.
     pub async fn maintain(&self, task: Task, requested_by: Option<&str>) -> Result<MaintenanceRun> {
+        // In this process nobody even asks the database.
+        let place = Arc::clone(&self.maintainers).try_acquire_owned().map_err(|_| Error::MaintenanceRunning)?;
         let (service, requested_by) = (self.clone(), requested_by.map(str::to_owned));
         let work = async move {
-            let stopping = service.stopping.clone();
-            let done = stopping.run_until_cancelled(service.begin_task(task, requested_by.as_deref())).await;
-            done.unwrap_or(Err(Error::RunCancelled))
+            let run = service.run_task(task, requested_by.as_deref()).await;
+            drop(place);
+            run
         };
-        // It ends early only with the process.
-        self.background.spawn(work).await.unwrap_or(Err(Error::RunCancelled))
+        self.background.spawn(work).await.unwrap_or(Err(Error::Stopping))
     }
 
-    async fn begin_task(&self, task: Task, requested_by: Option<&str>) -> Result<MaintenanceRun> {
-        // Whatever happens, the lock and the settings go with the connection; at once when all is well, else when PostgreSQL notices.
-        let mut connection = self.pool.acquire().await?.detach();
-        sqlx::raw_sql("set statement_timeout = 0").execute(&mut connection).await?;
-        let is_free: bool =
-            sqlx::query_scalar("select pg_try_advisory_lock(hashtextextended('pfa maintenance', 0))").fetch_one(&mut connection).await?;
-        let run = if is_free { log_task(&mut connection, task, requested_by).await } else { Err(Error::MaintenanceRunning) };
-        sqlx::raw_sql("select pg_advisory_unlock_all()").execute(&mut connection).await?;
-        connection.close().await?;
+    async fn run_task(&self, task: Task, requested_by: Option<&str>) -> Result<MaintenanceRun> {
+        let mut connection = self.pool.acquire().await?;
+        let is_free = sqlx::query_scalar!(r#"select pg_try_advisory_lock(hashtextextended('pfa maintenance', 0)) as "is_free!""#)
+            .fetch_one(&mut *connection)
+            .await?;
+        if !is_free {
+            return Err(Error::MaintenanceRunning);
+        }
+        // From here on the lock and the settings go with the connection, whatever happens.
+        let mut connection = connection.detach();
+        let started_at = Utc::now();
+        let stopping = self.stopping.clone();
+        let done = stopping.run_until_cancelled(perform(&mut connection, task)).await.unwrap_or(Err(Error::Stopping));
+        let run = self.log_task(task, requested_by, started_at, &done).await;
+        if done.is_ok() {
+            // Not when PostgreSQL notices that the connection is closed, but now.
+            sqlx::raw_sql("select pg_advisory_unlock_all()").execute(&mut connection).await?;
+            connection.close().await?;
+        }
+        done?;
         run
+    }
+
+    /// Writes down what came of a task, on another connection than its own, which may be gone.
+    async fn log_task(
+        &self,
+        task: Task,
+        requested_by: Option<&str>,
+        started_at: DateTime<Utc>,
+        done: &Result<i64>,
+    ) -> Result<MaintenanceRun> {
+        let run = sqlx::query_as!(
+            MaintenanceRun,
+            r#"
+            insert into pfa_maintenance_log (task, requested_by, affected, started_at, completed_at, error)
+            values ($1, $2, $3, $4, clock_timestamp(), $5)
+            returning id, task, requested_by, affected, started_at, duration_ms as "duration_ms!", error
+            "#,
+            task.word(),
+            requested_by,
+            done.as_ref().copied().unwrap_or(0),
+            started_at,
+            done.as_ref().err().map(|error| in_one_line(error)),
+        )
+        .fetch_one(&self.pool)
+        .await;
+        if let Err(error) = &run {
+            tracing::warn!(task = task.word(), error = in_one_line(error), "a maintenance task could not be logged in the database");
+        }
+        Ok(run?)
     }
 
     /// The last run of each task.
@@ -122,44 +150,47 @@ impl PfaMirrorService {
     }
 }
 
-/// Does a task and writes down what came of it.
-async fn log_task(connection: &mut PgConnection, task: Task, requested_by: Option<&str>) -> Result<MaintenanceRun> {
-    let started_at = Utc::now();
-    let done = perform(connection, task).await;
-    let error = done.as_ref().err().map(|error| in_one_line(error));
-    let run = sqlx::query_as!(
-        MaintenanceRun,
-        r#"
-        insert into pfa_maintenance_log (task, requested_by, affected, started_at, completed_at, error)
-        values ($1, $2, $3, $4, clock_timestamp(), $5)
-        returning id, task, requested_by, affected, started_at, duration_ms as "duration_ms!", error
-        "#,
-        task.word(),
-        requested_by,
-        done.as_ref().copied().unwrap_or(0),
-        started_at,
-        error,
-    )
-    .fetch_one(connection)
-    .await;
-    done?;
-    Ok(run?)
-}
-
 async fn perform(connection: &mut PgConnection, task: Task) -> Result<i64> {
+    // It takes as long as it takes; but when this process is gone, nobody waits for it.
+    sqlx::raw_sql("set statement_timeout = 0; set client_connection_check_interval = '2s'").execute(&mut *connection).await?;
     match task {
-        Task::VacuumAnalyze => vacuum(connection).await,
+        Task::VacuumAnalyze => on_every_table(connection, "vacuum (analyze)").await,
         Task::Archive => archive(connection).await,
         Task::PruneLogs => prune_logs(connection).await,
-        Task::Reindex => reindex(connection).await,
+        Task::Reindex => {
+            drop_what_a_reindex_left(connection).await?;
+            on_every_table(connection, "reindex table concurrently").await
+        }
     }
 }
 
-async fn vacuum(connection: &mut PgConnection) -> Result<i64> {
-    for table in TABLES {
-        sqlx::raw_sql(AssertSqlSafe(format!("vacuum (analyze) {table}"))).execute(&mut *connection).await?;
+/// Tables and summaries, one after the other; gives their number.
+async fn on_every_table(connection: &mut PgConnection, command: &str) -> Result<i64> {
+    let tables = sqlx::query!(
+        r#"
+        select format('%I', relname) as "name!", relkind = 'm' as "is_summary!"
+          from pg_class
+         where relnamespace = current_schema()::regnamespace
+           and relkind in ('r', 'm')
+           and (relname like 'pfa\_%' or relname = 'organizations')
+         order by relname
+        "#
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let count = tables.len();
+    for table in tables {
+        let statement = AssertSqlSafe(format!("{command} {}", table.name));
+        if table.is_summary {
+            // The lock of a refresh: side by side they would wait for each other. A refresh that comes now is skipped.
+            sqlx::raw_sql("select pg_advisory_lock(x'50464156'::int)").execute(&mut *connection).await?;
+            sqlx::raw_sql(statement).execute(&mut *connection).await?;
+            sqlx::raw_sql("select pg_advisory_unlock(x'50464156'::int)").execute(&mut *connection).await?;
+        } else {
+            sqlx::raw_sql(statement).execute(&mut *connection).await?;
+        }
     }
-    Ok(TABLES.len().try_into().unwrap_or(i64::MAX))
+    Ok(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 async fn archive(connection: &mut PgConnection) -> Result<i64> {
@@ -184,20 +215,22 @@ async fn prune_logs(connection: &mut PgConnection) -> Result<i64> {
     Ok(dropped.fetch_one(connection).await?)
 }
 
-async fn reindex(connection: &mut PgConnection) -> Result<i64> {
-    // What a run that was cut off has left behind: indexes that are written but never read.
+/// Indexes that a reindex which was cut off has left behind, new or old ones: they are written or kept, but never read.
+async fn drop_what_a_reindex_left(connection: &mut PgConnection) -> Result<()> {
     let left = sqlx::query_scalar!(
-        r#"select format('%I', c.relname) as "name!"
-             from pg_index i join pg_class c on c.oid = i.indexrelid
-            where not i.indisvalid and c.relnamespace = current_schema()::regnamespace and c.relname ~ '_ccnew[0-9]*$'"#
+        r#"
+        select format('%I.%I', c.relnamespace::regnamespace, c.relname) as "name!"
+          from pg_index i
+          join pg_class c on c.oid = i.indexrelid
+         where not i.indisvalid
+           and c.relnamespace in (current_schema()::regnamespace, 'pg_toast'::regnamespace)
+           and c.relname ~ '_cc(new|old)[0-9]*$'
+        "#
     )
     .fetch_all(&mut *connection)
     .await?;
     for name in left {
         sqlx::raw_sql(AssertSqlSafe(format!("drop index concurrently if exists {name}"))).execute(&mut *connection).await?;
     }
-    for table in TABLES {
-        sqlx::raw_sql(AssertSqlSafe(format!("reindex table concurrently {table}"))).execute(&mut *connection).await?;
-    }
-    Ok(TABLES.len().try_into().unwrap_or(i64::MAX))
+    Ok(())
 }

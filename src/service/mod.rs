@@ -52,6 +52,8 @@ pub struct PfaMirrorService {
     writers: Arc<Semaphore>,
     /// Places for exports.
     exporters: Arc<Semaphore>,
+    /// The place for maintenance.
+    maintainers: Arc<Semaphore>,
     /// Work that a request has started and nobody waits for.
     background: TaskTracker,
     /// Tells long background work to end.
@@ -65,13 +67,14 @@ impl PfaMirrorService {
     pub fn new(pool: PgPool) -> Self {
         let summaries = summaries_beside(&pool);
         let half = pool.options().get_max_connections() as usize / 2;
-        let [writers, exporters] = [WRITERS, EXPORTERS.min(half).max(1)].map(|places| Arc::new(Semaphore::new(places)));
+        let [writers, exporters, maintainers] = [WRITERS, EXPORTERS.min(half).max(1), 1].map(|places| Arc::new(Semaphore::new(places)));
         Self {
             pool,
             summaries,
             editions: Arc::default(),
             writers,
             exporters,
+            maintainers,
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }

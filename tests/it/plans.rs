@@ -1,6 +1,8 @@
 //! Plans of the hot readings: the index that each was made for, its own rows only, no sorting of
 //! the whole organization.
 
+mod million;
+
 use crate::support::{TestApp, test_app};
 use chrono::NaiveDate;
 use pfa_vanguard::domain::field::Field;
@@ -35,7 +37,7 @@ fn nodes(plan: &Value) -> Vec<&Value> {
 }
 
 async fn assert_plan(app: &TestApp, query: &PageQuery, index: &str) {
-    let plan = app.service.explain_records(query).await.unwrap();
+    let plan = app.service.explain_records(query, true).await.unwrap();
     let plan = &plan[0]["Plan"];
     let nodes = nodes(plan);
     let used: Vec<_> = nodes.iter().filter_map(|node| node["Index Name"].as_str()).collect();
@@ -61,37 +63,41 @@ fn days(year: i32) -> Range<NaiveDate> {
     Range { from: NaiveDate::from_ymd_opt(year, 1, 1), to: NaiveDate::from_ymd_opt(year + 3, 12, 31) }
 }
 
-#[tokio::test]
-async fn grid_pages_read_their_own_rows_by_their_index() {
-    let app = demo_world().await;
+/// Filters and orders of the grid, each with the index that was made for it.
+fn grid_pages() -> Vec<(Filter, &'static str, &'static str)> {
     let grid = words(&[(Field::Category, "Lifting"), (Field::Source, "Rental")]);
     let mut grid_in_dates = grid.clone();
     grid_in_dates.dates.insert(Field::ForecastStart, days(2024));
     grid_in_dates.dates.insert(Field::ForecastEnd, days(2024));
-    assert_plan(&app, &query(grid, "forecastStart"), "pfa_mirror_grid").await;
-    assert_plan(&app, &query(grid_in_dates, "forecastStart"), "pfa_mirror_grid").await;
-    assert_plan(&app, &query(Filter::default(), "forecastStart"), "pfa_mirror_timeline").await;
-    assert_plan(&app, &query(Filter::default(), "-forecastEnd"), "pfa_mirror_forecast_end").await;
-    assert_plan(&app, &query(Filter::default(), "-monthlyRate"), "pfa_mirror_monthly_rate").await;
-    assert_plan(&app, &query(Filter::default(), "pfaId"), "pfa_mirror_pfa_id_key").await;
-    assert_plan(&app, &query(Filter::default(), "originalStart"), "pfa_mirror_original_start").await;
-    assert_plan(&app, &query(words(&[(Field::Class, "Excavator")]), "forecastStart"), "pfa_mirror_class").await;
-    assert_plan(&app, &query(Filter::default(), "originalEnd"), "pfa_mirror_original_end").await;
-    assert_plan(&app, &query(Filter::default(), "-actualStart"), "pfa_mirror_actual_start").await;
-    assert_plan(&app, &query(Filter::default(), "actualEnd"), "pfa_mirror_actual_end").await;
-    assert_plan(&app, &query(Filter::default(), "-purchasePrice"), "pfa_mirror_purchase_price").await;
-    assert_plan(
-        &app,
-        &query(words(&[(Field::Manufacturer, "Liebherr"), (Field::Model, "LTM 1250-6.1")]), "forecastStart"),
-        "pfa_mirror_make",
-    )
-    .await;
-    assert_plan(&app, &query(words(&[(Field::AreaSilo, "SHOP")]), "forecastStart"), "pfa_mirror_area").await;
+    let make = words(&[(Field::Manufacturer, "Liebherr"), (Field::Model, "LTM 1250-6.1")]);
     let flagged = |field| Filter { flags: [(field, true)].into(), ..Filter::default() };
-    assert_plan(&app, &query(flagged(Field::IsActualized), "forecastStart"), "pfa_mirror_actualized").await;
-    assert_plan(&app, &query(flagged(Field::IsFundsTransferable), "forecastStart"), "pfa_mirror_funds_transferable").await;
-    let discontinued = Filter { flags: [(Field::IsDiscontinued, true)].into(), ..Filter::default() };
-    assert_plan(&app, &query(discontinued, "forecastStart"), "pfa_mirror_discontinued").await;
+    vec![
+        (grid, "forecastStart", "pfa_mirror_grid"),
+        (grid_in_dates, "forecastStart", "pfa_mirror_grid"),
+        (Filter::default(), "forecastStart", "pfa_mirror_timeline"),
+        (Filter::default(), "-forecastEnd", "pfa_mirror_forecast_end"),
+        (Filter::default(), "-monthlyRate", "pfa_mirror_monthly_rate"),
+        (Filter::default(), "pfaId", "pfa_mirror_pfa_id_key"),
+        (Filter::default(), "originalStart", "pfa_mirror_original_start"),
+        (Filter::default(), "originalEnd", "pfa_mirror_original_end"),
+        (Filter::default(), "-actualStart", "pfa_mirror_actual_start"),
+        (Filter::default(), "actualEnd", "pfa_mirror_actual_end"),
+        (Filter::default(), "-purchasePrice", "pfa_mirror_purchase_price"),
+        (words(&[(Field::Class, "Excavator")]), "forecastStart", "pfa_mirror_class"),
+        (make, "forecastStart", "pfa_mirror_make"),
+        (words(&[(Field::AreaSilo, "SHOP")]), "forecastStart", "pfa_mirror_area"),
+        (flagged(Field::IsActualized), "forecastStart", "pfa_mirror_actualized"),
+        (flagged(Field::IsFundsTransferable), "forecastStart", "pfa_mirror_funds_transferable"),
+        (flagged(Field::IsDiscontinued), "forecastStart", "pfa_mirror_discontinued"),
+    ]
+}
+
+#[tokio::test]
+async fn grid_pages_read_their_own_rows_by_their_index() {
+    let app = demo_world().await;
+    for (filter, sort, index) in grid_pages() {
+        assert_plan(&app, &query(filter, sort), index).await;
+    }
 }
 
 #[tokio::test]
@@ -153,7 +159,7 @@ async fn text_and_containment_use_their_inverted_indexes() {
             "pfa_mirror_containment",
         ),
     ] {
-        let plan = app.service.explain_records(&query(filter, "forecastStart")).await.unwrap();
+        let plan = app.service.explain_records(&query(filter, "forecastStart"), true).await.unwrap();
         let used: Vec<_> = nodes(&plan[0]["Plan"]).into_iter().filter_map(|node| node["Index Name"].as_str()).collect();
         assert!(used.contains(&index), "{index} in {used:?}");
     }

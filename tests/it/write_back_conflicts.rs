@@ -38,6 +38,10 @@ async fn a_change_that_met_another_one_in_pems_waits_for_anybody() {
     assert_eq!(conflict["fields"], json!([{"field": "model", "base": null, "ours": "A", "theirs": "PEMS"}]));
     assert_eq!(ben.conflicts().await, std::slice::from_ref(&conflict));
     assert_eq!(data(&ben.get("conflicts?stage=writeBack").await).len(), 1);
+    // Whose session it was is told, so it can be asked for; what else is in it is nobody's business.
+    let of_session = format!("conflicts?session={}", conflict["sessionId"].as_str().unwrap());
+    assert_eq!(data(&ben.get(&of_session).await), std::slice::from_ref(&conflict));
+    assert_problem(&ben.get(&format!("{of_session}&stage=commit")).await, 404, "session_not_found");
     let row = ben.row("1").await;
     assert_eq!((&row["model"], &row["class"], &row["_meta"]["syncState"]), (&json!("PEMS"), &json!("Crane"), &json!("conflict")));
     assert!(data(&ana.get("sync/pending").await).is_empty(), "it does not go to PEMS");

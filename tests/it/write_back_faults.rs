@@ -6,6 +6,7 @@ use crate::support::planner::ORG;
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::fake_pems::Fault;
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// Requests of a turn with one change: the head, the reading, the writing, the reading again.
 const REQUESTS: u64 = 4;
@@ -138,22 +139,32 @@ async fn a_pems_that_is_away_costs_no_attempt() {
     circuit.assert_sound().await;
 }
 
+/// With whatever words it stays away: broken, left alone, full.
 #[tokio::test]
 async fn a_pems_that_stays_away_is_one_run_in_the_log() {
-    let circuit = Circuit::of(1).await;
-    circuit.app.planner("ana").publish("1", json!({"model": "A"})).await;
-    circuit.pems.pems.fail_always(Fault::Unauthorized);
-    let mut seen = Vec::new();
-    for _ in 0..3 {
-        circuit.write().await.expect_err("PEMS is away");
-        seen.push(circuit.last_run().await);
+    let circuit = Circuit::of(2).await;
+    let ana = circuit.app.planner("ana");
+    ana.publish("1", json!({"model": "A"})).await;
+    circuit.write().await.unwrap();
+    ana.publish("2", json!({"model": "A"})).await;
+    let written = circuit.last_run().await;
+    let (mut runs, mut errors) = (Vec::new(), BTreeSet::new());
+    for fault in [Fault::Unauthorized, Fault::Status500, Fault::TooManyRequests { seconds: 0 }] {
+        circuit.pems.pems.reset();
+        circuit.pems.pems.fail_always(fault);
+        for _ in 0..4 {
+            let error = circuit.write().await.expect_err("PEMS is away").to_string();
+            let run = circuit.last_run().await;
+            assert_eq!((run.status.as_str(), run.error.as_ref()), ("failed", Some(&error)));
+            errors.insert(error);
+            runs.push(run);
+        }
     }
-    assert!(seen.iter().all(|run| run.id == seen[0].id && run.status == "failed" && run.started_at == seen[0].started_at), "{seen:?}");
-    assert!(seen[2].completed_at > seen[0].completed_at, "it ends later and later");
-    circuit.pems.pems.reset();
-    circuit.pems.pems.fail_always(Fault::Status500);
-    circuit.write().await.expect_err("another trouble");
-    assert_ne!(circuit.last_run().await.id, seen[0].id, "is another run");
+    assert!(errors.len() >= 3, "{errors:?}");
+    assert!(runs.iter().all(|run| run.id == runs[0].id && run.started_at == runs[0].started_at && run.id != written.id), "{runs:?}");
+    assert!(runs.is_sorted_by(|one, next| one.completed_at < next.completed_at), "it ends later and later");
+    let untouched = circuit.app.service.find_run(ORG, written.id).await.unwrap();
+    assert_eq!((untouched.completed_at, untouched.status), (written.completed_at, written.status), "a run that was one is left alone");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 use crate::support::circuit::Circuit;
 use crate::support::planner::{ORG, data};
-use crate::support::process::ServiceProcess;
+use crate::support::process::{ServiceProcess, get};
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::fake_pems::Fault;
 use pfa_vanguard::pems::{PemsClient, PemsOptions};
@@ -178,23 +178,40 @@ async fn two_services_side_by_side_write_every_change_once() {
         let sandbox = circuit.planner("ana").open().await;
         sandbox.bulk(json!({"select": {"pfaIds": ids}, "operation": {"type": "set", "fields": {"model": "ours"}}})).await;
         assert_eq!(sandbox.commit("").await.json()["committed"], 20);
+        circuit.planner("ana").post("sync/write-back/pause", json!({})).await;
     }
     let settings = [
         ("PFA_PEMS_URL", circuit.pems.address.as_str()),
         ("PFA_PEMS_TENANT", "DEMO"),
         ("PFA_PEMS_USERNAME", "vanguard"),
         ("PFA_PEMS_PASSWORD", "vanguard"),
-        ("PFA_PEMS_RATE_PER_SECOND", "100"),
+        // Slow enough for both to get their share.
+        ("PFA_PEMS_RATE_PER_SECOND", "20"),
         ("PFA_PUSH_INTERVAL_SECONDS", "1"),
     ];
     let url = circuit.app.database.url();
     let processes = [0, 1].map(|_| ServiceProcess::start_with(&url, &settings));
+    sqlx::query("update organizations set write_back_paused_at = null, write_back_paused_by = null")
+        .execute(circuit.app.pool())
+        .await
+        .unwrap();
     let waiting = "select count(*) from pfa_modification where sync_state in ('committed', 'syncing')";
     let deadline = Instant::now() + Duration::from_mins(1);
     while sqlx::query_scalar::<_, i64>(waiting).fetch_one(circuit.app.pool()).await.unwrap() > 0 {
         assert!(Instant::now() < deadline, "changes are still on their way");
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // The counter comes a moment after the change is settled.
+    let written = |process: &ServiceProcess| -> u32 {
+        let metrics = get(&process.address, "/metrics");
+        let line = metrics.lines().find(|line| line.starts_with("pfa_write_backs_total") && line.contains("written"));
+        line.and_then(|line| line.rsplit_once(' ')).map_or(0, |(_, count)| count.parse().unwrap())
+    };
+    while processes.iter().map(written).sum::<u32>() < 120 {
+        assert!(Instant::now() < deadline, "the counters do not tell of all");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(processes.iter().all(|process| written(process) > 0), "both have written");
     drop(processes);
     let ended: Vec<(String, i32, i64)> = sqlx::query_as("select sync_state, attempts, count(*) from pfa_modification group by 1, 2")
         .fetch_all(circuit.app.pool())

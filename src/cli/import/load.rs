@@ -5,7 +5,6 @@ use super::source::{Chunk, Source};
 use super::{Format, ImportArgs};
 use crate::cli::CommandError;
 use crate::cli::progress::Progress;
-use crate::error::in_one_line;
 use crate::service::PfaMirrorService;
 use crate::service::ingest::{Batch, Expected, Load, Staged};
 use crate::service::sync::runs::{RunDirection, RunOutcome, RunType};
@@ -56,7 +55,7 @@ pub(super) async fn load_file(service: &PfaMirrorService, args: &ImportArgs, sou
     };
     progress.end();
     if let Err(error) = &ended {
-        import.report.fail(in_one_line(error));
+        import.report.fail(error.told());
     }
     if import.report.failure.is_some() {
         import.report.log_failure(service).await;

@@ -161,12 +161,12 @@ impl PfaMirrorService {
         self.find_state(reader).await.map(drop)
     }
 
-    /// Runs the statement of a page and returns its measured plan, as `EXPLAIN (FORMAT JSON)` has it.
+    /// The plan of a page's statement, as `EXPLAIN (FORMAT JSON)` has it; measured by running it, or as it would be run.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn explain_records(&self, query: &PageQuery) -> Result<serde_json::Value> {
-        Ok(statement::explain(query).build_query_scalar().fetch_one(&self.pool).await?)
+    pub async fn explain_records(&self, query: &PageQuery, is_measured: bool) -> Result<serde_json::Value> {
+        Ok(statement::explain(query, is_measured).build_query_scalar().fetch_one(&self.pool).await?)
     }
 
     /// The planner's guess at the number of matching records; nothing is read.

@@ -52,9 +52,9 @@ pub(super) fn page(query: &PageQuery) -> Builder {
     page_after(query, "")
 }
 
-/// The measured plan of [`page`].
-pub(super) fn explain(query: &PageQuery) -> Builder {
-    page_after(query, "explain (analyze, buffers, format json) ")
+/// The plan of [`page`], measured or as it would be run.
+pub(super) fn explain(query: &PageQuery, is_measured: bool) -> Builder {
+    page_after(query, if is_measured { "explain (analyze, buffers, format json) " } else { "explain (format json) " })
 }
 
 /// Row by row: as one text, put together in the database, the same page took a third longer.

@@ -146,7 +146,7 @@ impl PfaMirrorService {
             None => Error::RunCancelled,
         };
         let outcome = RunOutcome {
-            error: Some(if stop.is_cancelled() { "the service was stopped".to_owned() } else { in_one_line(&error) }),
+            error: Some(if stop.is_cancelled() { "the service was stopped".to_owned() } else { error.told() }),
             is_cancelled: matches!(error, Error::RunCancelled) && !stop.is_cancelled(),
             ..RunOutcome::default()
         };

@@ -211,24 +211,30 @@ impl PfaMirrorService {
         write_outcome(&mut connection, organization, id, outcome).await
     }
 
-    /// Logs a run that failed before it could begin. While the same error goes on, it is one run that ends later and later:
-    /// the schedule asks every few seconds.
+    /// Logs a run of the schedule that failed before it could begin. While that goes on, it is one run that ends later and
+    /// later, with the newest error: the schedule asks every few seconds.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn log_failure(&self, organization: &str, run_type: RunType, direction: RunDirection, error: &str) -> Result<()> {
         sqlx::query!(
             "with last as (
-                 select id, status, error
+                 select *
                    from pfa_sync_log
                   where organization_id = $1 and sync_direction = $3
                   order by started_at desc, id
                   limit 1
              ), again as (
                  update pfa_sync_log l
-                    set completed_at = clock_timestamp()
+                    set completed_at = clock_timestamp(), error = $4
                    from last
-                  where l.organization_id = $1 and l.id = last.id and last.status = 'failed' and last.error = $4
+                  where l.organization_id = $1
+                    and l.id = last.id
+                    and last.status = 'failed'
+                    and last.sync_type = $2
+                    and last.requested_by is null
+                    -- One that had begun has counted something.
+                    and last.records_total = 0
                  returning l.id
              )
              insert into pfa_sync_log (organization_id, sync_type, sync_direction, status, error, completed_at)

@@ -105,7 +105,7 @@ impl PfaMirrorService {
     pub async fn write_back(&self, pems: &PemsClient, options: &WriteBackOptions, mut turn: WriteTurn) -> Result<Option<RunOutcome>> {
         let mut outcome = RunOutcome::default();
         let ended = self.take_turn(pems, options, &mut turn, &mut outcome).await;
-        outcome.error = ended.as_ref().err().map(|error| in_one_line(error));
+        outcome.error = ended.as_ref().err().map(Error::told);
         let closed = match turn.run {
             Some(run) => self.finish_run(&turn.request.organization, run, &outcome).await,
             None => self.log_refused_turn(&turn.request, outcome.error.as_deref()).await,

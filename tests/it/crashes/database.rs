@@ -104,7 +104,7 @@ async fn a_killed_database_leaves_commits_and_edits_whole_or_absent() {
             tokio::time::sleep(typical[kind as usize].mul_f64(part)).await;
             at = place(&observer).await;
             // In turns the whole of it, and the one process that does the work.
-            if round % 4 < 2 {
+            if ((round - 2) / 4).is_multiple_of(2) {
                 victim = backend(&observer).await.unwrap_or(postmaster);
             }
             kill_process(victim, Signal::KILL).unwrap();
