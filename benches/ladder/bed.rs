@@ -36,7 +36,7 @@ impl Bed {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{records}"));
         fill(&dir, records);
         let server = start(&dir).await;
-        let options = pool::connect_options(server.url().expose_secret(), Duration::from_mins(10)).unwrap();
+        let options = pool::connect_options(server.url().expose_secret(), Duration::from_hours(1)).unwrap();
         let pool = pool::pool_options(4).connect_with(options.clone()).await.unwrap();
         migrate::migrate(&pool).await.unwrap();
         let has_literal: bool = sqlx::query_scalar("select to_regnamespace('literal') is not null").fetch_one(&pool).await.unwrap();
@@ -107,10 +107,16 @@ impl Bed {
              select m.organization_id, s.id, m.id, 'dev', case when m.n % 5 = 0 then 'committed' else 'draft' end,
                     jsonb_build_object('forecastStart', m.forecast_start + 7, 'monthlyRate', m.n * 10),
                     pfa_pick(m.data, array['forecastStart', 'monthlyRate']), m.version, case when m.n % 5 = 0 then now() end
-               from (select *, row_number() over (partition by organization_id) as place from pfa_session) s
-               join lateral (select *, row_number() over () as n from (
-                                select * from pfa_mirror m where m.organization_id = s.organization_id and m.forecast_start is not null
-                                 order by md5(s.id::text || m.id::text) limit 100) picked) m on true;
+               from pfa_session s
+              -- A hundred records from a place of the session's own on, in the order of their ids, which is none; round the end.
+              cross join lateral (select md5(s.id::text)::uuid as place) begin
+              cross join lateral (select *, row_number() over () as n from (
+                       (select * from pfa_mirror m
+                         where m.organization_id = s.organization_id and m.forecast_start is not null and m.id >= begin.place order by m.id limit 100)
+                       union all
+                       (select * from pfa_mirror m
+                         where m.organization_id = s.organization_id and m.forecast_start is not null and m.id < begin.place order by m.id limit 100)
+                       limit 100) picked) m;
              select pfa_rebuild_overlay(organization_id) from organizations;
              update organizations set change_number = change_number + 1;
              truncate literal.pfa_modification;

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get;
 use utoipa::OpenApi;
-use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// What the document says beside the routes.
@@ -21,11 +21,34 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
         (name = "sandboxes", description = "Private workspaces: open, edit, preview, undo, commit"),
         (name = "conflicts", description = "Changes that met others, field by field"),
         (name = "sync", description = "The way to PEMS"),
-        (name = "operations", description = "Refresh and measure"),
+        (name = "operations", description = "Refresh, measure, look at the database, keep it in order"),
         (name = "health", description = "For operators and their tools"),
     )
 )]
 pub struct ApiDocument;
+
+/// Adds what every route that works with the database may answer: the line before it is too long, the database is away, or
+/// the body does not come.
+pub(super) fn add_common_answers(document: &mut Document) {
+    for (_, item) in document.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/api/")) {
+        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.put, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let has_body = operation.request_body.is_some();
+            let answers = &mut operation.responses.responses;
+            answers
+                .entry("503".into())
+                .or_insert_with(|| problem("Too much to do, or the database is away; `Retry-After` says when to come back"));
+            if has_body {
+                answers.entry("408".into()).or_insert_with(|| problem("The body did not come in time"));
+            }
+        }
+    }
+}
+
+fn problem(description: &str) -> RefOr<Response> {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    ResponseBuilder::new().description(description).content("application/problem+json", content).build().into()
+}
 
 /// `/openapi.json`, `/docs`, and the way there from `/`.
 pub fn routes<S: Clone + Send + Sync + 'static>(document: &Document) -> Router<S> {

@@ -71,12 +71,18 @@ fn api() -> OpenApiRouter<AppState> {
 /// The OpenAPI document.
 #[must_use]
 pub fn document() -> Document {
-    api().split_for_parts().1
+    api_with_document().1
+}
+
+fn api_with_document() -> (Router<AppState>, Document) {
+    let (router, mut document) = api().split_for_parts();
+    docs::add_common_answers(&mut document);
+    (router, document)
 }
 
 /// The whole service as one router.
 pub fn router(state: AppState) -> Router {
-    let (router, document) = api().split_for_parts();
+    let (router, document) = api_with_document();
     router
         .layer(middleware::from_fn_with_state(state.clone(), admit))
         .with_state(state)

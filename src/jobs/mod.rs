@@ -21,8 +21,8 @@ use crate::service::sync::SyncScope;
 use crate::service::write_back::WriteBackOptions;
 use crate::shutdown::Shutdown;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use uuid::Uuid;
@@ -40,6 +40,9 @@ const DEAD_RUNS_CRON: &str = "30 * * * * *";
 
 /// When what is done with is put away: at night, in UTC.
 const HOUSEKEEPING_CRON: &str = "0 20 2 * * *";
+
+/// A cron expression for every second.
+const EVERY_SECOND: &str = "* * * * * *";
 
 /// What runs when.
 #[derive(Debug, Clone)]
@@ -141,7 +144,11 @@ where
 {
     let running = Arc::new(Mutex::new(()));
     let tasks = shutdown.tasks.clone();
+    let pace = Pace::of(when);
     let run = move |_: Uuid, _: JobScheduler| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        if !pace.is_due(Instant::now()) {
+            return Box::pin(std::future::ready(()));
+        }
         let (tasks, work) = (tasks.clone(), work());
         let turn = Arc::clone(&running).try_lock_owned();
         Box::pin(async move {
@@ -157,7 +164,37 @@ where
     };
     match when {
         When::Cron(cron) => Job::new_async(cron, run),
-        When::Every(interval) => Job::new_repeated_async(interval, run),
+        // The scheduler's own repetition counts on from the last time, and a job whose next time has passed by then, as after
+        // a standstill longer than the interval, never runs again. A cron expression looks for the next time after now.
+        When::Every(_) => Job::new_async(EVERY_SECOND, run),
+    }
+}
+
+/// Which of the seconds a job begins in.
+struct Pace {
+    interval: Option<Duration>,
+    begun: std::sync::Mutex<Option<Instant>>,
+}
+
+impl Pace {
+    fn of(when: When<'_>) -> Self {
+        let interval = match when {
+            When::Cron(_) => None,
+            When::Every(interval) => Some(interval),
+        };
+        Self { interval, begun: std::sync::Mutex::new(None) }
+    }
+
+    /// Whether the job begins now; then its interval does, too.
+    fn is_due(&self, now: Instant) -> bool {
+        let Some(interval) = self.interval else { return true };
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        // The seconds come a little early or late.
+        let is_due = begun.is_none_or(|begun| now.duration_since(begun) + Duration::from_millis(500) >= interval);
+        if is_due {
+            *begun = Some(now);
+        }
+        is_due
     }
 }
 
@@ -167,4 +204,18 @@ where
 /// What is wrong with it.
 pub fn check_cron(text: &str) -> Result<(), String> {
     Job::new(text, |_, _| {}).map(drop).map_err(|_| "is no cron expression with seconds, such as '0 */15 * * * *'".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_keeps_its_interval_by_the_seconds() {
+        let (pace, start) = (Pace::of(When::Every(Duration::from_secs(3))), Instant::now());
+        // Seconds as they come: a little late, a little early; then a standstill.
+        let seconds = [0.0, 1.1, 2.2, 2.9, 4.0, 5.3, 6.0, 60.0, 61.0, 62.0, 63.0];
+        let begun: Vec<_> = seconds.into_iter().filter(|second| pace.is_due(start + Duration::from_secs_f64(*second))).collect();
+        assert_eq!(begun, [0.0, 2.9, 6.0, 60.0, 63.0]);
+    }
 }

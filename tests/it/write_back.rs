@@ -3,8 +3,11 @@
 use crate::support::circuit::Circuit;
 use crate::support::planner::{ORG, data};
 use pfa_vanguard::domain::field::Field;
+use pfa_vanguard::jobs::{Jobs, Schedule};
 use pfa_vanguard::service::sync::SyncScope;
+use pfa_vanguard::shutdown::Shutdown;
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn a_committed_change_reaches_pems_and_the_next_reading_finds_nothing_new() {
@@ -221,4 +224,36 @@ async fn a_value_that_nobody_can_read_is_repaired_by_a_change() {
     circuit.write().await.unwrap();
     assert_eq!((circuit.state().await.as_str(), circuit.in_pems("1", Field::ForecastEnd)), ("synced", "2025-02-01T00:00:00.000Z".into()));
     circuit.assert_sound().await;
+}
+
+/// A machine that sleeps, or has no time for the service, longer than the interval: the jobs go on afterwards.
+#[tokio::test]
+async fn the_schedule_goes_on_after_a_standstill() {
+    let circuit = Circuit::of(2).await;
+    let ana = circuit.app.planner("ana");
+    let shutdown = Shutdown::default();
+    let never = "0 0 0 1 1 *".to_owned();
+    let schedule = Schedule {
+        refresh_cron: never.clone(),
+        idle_session_days: 30,
+        discards_idle_sessions: false,
+        sync_cron: never.clone(),
+        full_sync_cron: never,
+        most_vanished_percent: 10,
+        push_interval: Duration::from_secs(1),
+        write_back: circuit.options,
+    };
+    let jobs = Jobs::start(circuit.app.service.clone(), Some(circuit.pems.client()), schedule, &shutdown).await.unwrap();
+    for id in ["1", "2"] {
+        ana.publish(id, json!({"model": "ours"})).await;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while circuit.in_pems(id, Field::Model) != "ours" {
+            assert!(Instant::now() < deadline, "nothing is written of record {id}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // The only thread of this runtime: nothing goes on, not even the clock of the scheduler.
+        std::thread::sleep(Duration::from_secs(4));
+    }
+    jobs.stop().await;
+    shutdown.drain().await;
 }
