@@ -10,7 +10,6 @@ use crate::http::AppState;
 use crate::http::problem::Problem;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::LengthLimitError;
@@ -128,19 +127,15 @@ pub(super) async fn admit(State(state): State<AppState>, request: Request, next:
         return next.run(request).await;
     }
     match read_body(request).await {
-        // Refreshes and maintenance take minutes and run one at a time: they stand in nobody's way, and in no mean.
-        Ok(request) if is_long_work(&request) => next.run(request).await,
+        // Maintenance takes minutes, and in this process one task at a time asks the database at all: it stands in nobody's
+        // way, and in no mean.
+        Ok(request) if request.uri().path().contains("/ops/maintenance/") => next.run(request).await,
         Ok(request) => {
             let line = state.admission.line_of(&request);
             line.admit(next.run(request)).await
         }
         Err(problem) => problem.into_response(),
     }
-}
-
-fn is_long_work(request: &Request) -> bool {
-    let path = request.uri().path();
-    request.method() == Method::POST && (path.ends_with("/ops/refresh") || path.contains("/ops/maintenance/"))
 }
 
 /// The request with its whole body.

@@ -10,7 +10,6 @@ use pfa_vanguard::jobs::run_housekeeping;
 use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::maintenance::Task;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
 
 async fn run(app: &TestApp, task: &str) -> Value {
     let answer = app.post(&format!("/api/v1/ops/maintenance/{task}"), &json!({})).await;
@@ -172,31 +171,26 @@ async fn one_task_runs_at_a_time_and_only_known_ones() {
     assert_eq!(run(&app, "archive").await["affected"], 0);
 }
 
+/// Whether a vacuum of the mirror waits for somebody's lock.
+const VACUUM_WAITS: &str = "
+    select exists (select from pg_stat_activity
+                    where query like 'vacuum%pfa\\_mirror' and wait_event_type = 'Lock' and datname = current_database())";
+
 /// A client that does not wait stops nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_goes_on_without_its_client() {
     let app = planners_app().await;
     let mut holder = app.pool().begin().await.unwrap();
     sqlx::query("lock table pfa_mirror in access exclusive mode").execute(&mut *holder).await.unwrap();
-    let wait_until = async |condition: &'static str| {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !sqlx::query_scalar::<_, bool>(condition).fetch_one(app.pool()).await.unwrap() {
-            assert!(Instant::now() < deadline, "it does not come to {condition}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
     let request = Request::post("/api/v1/ops/maintenance/vacuum-analyze").body(Body::empty()).unwrap();
     tokio::select! {
         _ = app.begin(request) => panic!("the table is locked"),
-        () = wait_until(
-            "select exists (select from pg_stat_activity where query like 'vacuum%pfa\\_mirror' and wait_event_type = 'Lock'
-                             and datname = current_database())",
-        ) => {}
+        () = app.wait_until(VACUUM_WAITS) => {}
     }
     assert!(app.service.list_maintenance().await.unwrap().is_empty());
     assert_problem(&app.post("/api/v1/ops/maintenance/archive", &json!({})).await, 409, "maintenance_running");
     holder.rollback().await.unwrap();
-    wait_until("select exists (select from pfa_maintenance_log)").await;
+    app.wait_until("select exists (select from pfa_maintenance_log)").await;
     assert!(app.service.list_maintenance().await.unwrap()[0].error.is_none());
 }
 
@@ -208,13 +202,7 @@ async fn a_stop_ends_a_task() {
     let mut holder = app.pool().begin().await.unwrap();
     sqlx::query("lock table pfa_mirror in access exclusive mode").execute(&mut *holder).await.unwrap();
     let (ended, ()) = tokio::join!(other.maintain(Task::VacuumAnalyze, None), async {
-        let waits = "select exists (select from pg_stat_activity where query like 'vacuum%pfa\\_mirror' and wait_event_type = 'Lock'
-                                     and datname = current_database())";
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !sqlx::query_scalar::<_, bool>(waits).fetch_one(app.pool()).await.unwrap() {
-            assert!(Instant::now() < deadline, "it does not wait for the table");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        app.wait_until(VACUUM_WAITS).await;
         other.stop();
     });
     assert!(matches!(ended, Err(Error::Stopping)), "{ended:?}");
@@ -222,9 +210,7 @@ async fn a_stop_ends_a_task() {
     let logged = app.service.list_maintenance().await.unwrap().remove(0);
     assert_eq!(logged.error.as_deref(), Some("the service is stopping"));
     holder.rollback().await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while let Err(error) = app.service.maintain(Task::Archive, None).await {
-        assert!(matches!(error, Error::MaintenanceRunning) && Instant::now() < deadline, "{error}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    app.wait_until("select not exists (select from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database()))")
+        .await;
+    assert!(app.service.maintain(Task::Archive, None).await.is_ok());
 }

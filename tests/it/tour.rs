@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 /// What a reader waits for, such as the next look into PEMS, comes within this time.
 const PATIENCE: Duration = Duration::from_mins(1);
-const PAUSE_BETWEEN: Duration = Duration::from_millis(100);
 /// The write-back of the demo may come at any moment; the tour tells what there is before it does.
 const PAUSE: [(&str, &str); 2] = [("### A conflict", "pause"), ("### The circle with PEMS", "resume")];
 
@@ -140,7 +139,6 @@ impl Shell {
                 return;
             }
             let may_come = (is_reading || is_refused) && Instant::now() < deadline;
-            std::thread::sleep(PAUSE_BETWEEN);
             assert!(may_come, "{statement}\ngave\n{told}\nand not\n{expected}");
         }
     }

@@ -195,21 +195,16 @@ async fn two_services_side_by_side_write_every_change_once() {
         .execute(circuit.app.pool())
         .await
         .unwrap();
-    let waiting = "select count(*) from pfa_modification where sync_state in ('committed', 'syncing')";
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(circuit.app.pool()).await.unwrap() > 0 {
-        assert!(Instant::now() < deadline, "changes are still on their way");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    circuit.app.wait_until("select not exists (select from pfa_modification where sync_state in ('committed', 'syncing'))").await;
     // The counter comes a moment after the change is settled.
     let written = |process: &ServiceProcess| -> u32 {
         let metrics = get(&process.address, "/metrics");
         let line = metrics.lines().find(|line| line.starts_with("pfa_write_backs_total") && line.contains("written"));
         line.and_then(|line| line.rsplit_once(' ')).map_or(0, |(_, count)| count.parse().unwrap())
     };
+    let deadline = Instant::now() + Duration::from_mins(1);
     while processes.iter().map(written).sum::<u32>() < 120 {
         assert!(Instant::now() < deadline, "the counters do not tell of all");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(processes.iter().all(|process| written(process) > 0), "both have written");
     drop(processes);

@@ -16,7 +16,7 @@ use pfa_vanguard::service::ingest::{Applied, Batch};
 use pfa_vanguard::service::write_back::WriteBackOptions;
 use serde_json::{Map, Value};
 use sqlx::PgPool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -73,6 +73,14 @@ impl TestApp {
 
     pub fn pool(&self) -> &PgPool {
         &self.database.pool
+    }
+
+    /// Waits until a query says true, for a minute at most.
+    pub async fn wait_until(&self, condition: &'static str) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !sqlx::query_scalar::<_, bool>(condition).fetch_one(self.pool()).await.unwrap() {
+            assert!(Instant::now() < deadline, "it does not come to {condition}");
+        }
     }
 
     /// GET as the default caller.
