@@ -74,7 +74,7 @@ impl App {
             database.close().await;
             return Err(error.into());
         }
-        Self::on(database).await
+        Self::on(database, settings).await
     }
 
     /// Opens the database and refuses one whose schema is behind this build.
@@ -84,7 +84,7 @@ impl App {
     pub async fn open_without_migrating(settings: &Settings) -> Result<Self, AppError> {
         let database = Database::open(settings).await?;
         match migrate::count_pending(&database.pool).await {
-            Ok(0) => Self::on(database).await,
+            Ok(0) => Self::on(database, settings).await,
             outcome => {
                 database.close().await;
                 Err(outcome.map_or_else(AppError::from, AppError::MigrationsWaiting))
@@ -92,8 +92,8 @@ impl App {
         }
     }
 
-    async fn on(database: Database) -> Result<Self, AppError> {
-        let service = PfaMirrorService::new(database.pool.clone());
+    async fn on(database: Database, settings: &Settings) -> Result<Self, AppError> {
+        let service = PfaMirrorService::new(database.pool.clone()).with_text_memory(settings.text_memory());
         if let Err(error) = service.close_dead_runs().await {
             database.close().await;
             return Err(error.into());

@@ -177,10 +177,10 @@ pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
         let rounds = (rounds * reading.share / 100).max(5);
         let [mut ours, mut floor, mut literal]: [Vec<Duration>; 3] = Default::default();
         for round in 0..rounds {
-            time(&mut ours, bed.client.get(&reading.path)).await;
+            time(&mut ours, bed.client.read(&reading.path)).await;
             time(&mut floor, async {
                 if reading.has_static {
-                    fixed.get("/").await;
+                    fixed.read("/").await;
                 }
                 read(&mut bed.bare, &reading.floor).await
             })

@@ -127,7 +127,7 @@ impl Sandboxes<'_> {
             let mut times: [Vec<Duration>; 2] = Default::default();
             for _ in 0..READINGS {
                 for (path, times) in paths.iter().zip(&mut times) {
-                    time(times, self.bed.client.get(path)).await;
+                    time(times, self.bed.client.read(path)).await;
                 }
             }
             let [few, many] = &mut times;

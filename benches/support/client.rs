@@ -33,6 +33,32 @@ impl Client {
         self.send("GET", path, "").await.of_success(path)
     }
 
+    /// Reads the answer to a GET that succeeds and keeps nothing of it, as the other ways of the ladder read rows; gives
+    /// its length. What it reads ends with a body's length or with the last chunk.
+    pub async fn read(&mut self, path: &str) -> usize {
+        self.stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+        let mut bytes = Vec::with_capacity(64 * 1024);
+        let end = loop {
+            self.read_more(&mut bytes).await;
+            if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+        };
+        let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+        assert!(head.starts_with("http/1.1 2"), "{path}: {head}");
+        let length =
+            head.lines().find_map(|line| line.strip_prefix("content-length: ")).map(|length| end + length.parse::<usize>().unwrap());
+        let mut read = bytes.len();
+        while length.map_or_else(|| !bytes.ends_with(b"0\r\n\r\n"), |length| read < length) {
+            // The end of a body in chunks may come in two pieces.
+            bytes.drain(..bytes.len().saturating_sub(4));
+            let before = bytes.len();
+            self.read_more(&mut bytes).await;
+            read += bytes.len() - before;
+        }
+        read
+    }
+
     /// The body of a POST that succeeds.
     pub async fn post(&mut self, path: &str, body: &str) -> String {
         self.send("POST", path, body).await.of_success(path)

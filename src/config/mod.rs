@@ -46,6 +46,10 @@ pub struct Settings {
     #[arg(long, env = "PFA_QUEUE_SECONDS", value_name = "SECONDS", default_value = "10", global = true, value_parser = number_within::<1, 600>)]
     pub queue_seconds: u32,
 
+    /// Megabytes of records' texts that are remembered, so that pages that are asked for again come faster.
+    #[arg(long, env = "PFA_TEXT_MEMORY_MB", value_name = "MB", default_value = "32", global = true, value_parser = number_within::<0, 65_536>)]
+    pub text_memory_mb: u32,
+
     /// Milliseconds after which a statement of a request is cancelled.
     #[arg(long, env = "PFA_STATEMENT_TIMEOUT_MS", value_name = "MS", default_value = "30000", global = true, value_parser = number_within::<100, 3_600_000>)]
     pub statement_timeout_ms: u32,
@@ -115,6 +119,12 @@ impl Settings {
             }),
             AuthMode::Off => Ok(()),
         }
+    }
+
+    /// Bytes of records' texts that are remembered.
+    #[must_use]
+    pub const fn text_memory(&self) -> usize {
+        self.text_memory_mb as usize * 1024 * 1024
     }
 
     /// How long a statement of a request may take.

@@ -45,9 +45,15 @@ pub enum Cell<'a> {
     Flag(bool),
 }
 
+/// A record's text up to where its `_meta` follows.
+#[must_use]
+pub fn open_record(record: &str) -> &str {
+    record.strip_suffix('}').unwrap_or(record)
+}
+
 /// Adds a whole record, which is JSON text already, with its `_meta`.
 pub fn push_record(json: &mut String, record: &str, meta: &Meta<'_>) {
-    json.push_str(record.strip_suffix('}').unwrap_or(record));
+    json.push_str(open_record(record));
     push_meta(json, meta);
     json.push('}');
 }

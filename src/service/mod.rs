@@ -26,6 +26,7 @@ pub mod write_back;
 
 use crate::db::pool::summaries_beside;
 use kpis::KpiEditions;
+use records::texts::RecordTexts;
 use sqlx::PgPool;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -47,6 +48,8 @@ pub struct PfaMirrorService {
     summaries: PgPool,
     /// Published KPIs that were added up already.
     editions: Arc<KpiEditions>,
+    /// Texts of records that were read lately.
+    texts: Arc<RecordTexts>,
     /// Places for transactions of the write-back: while they wait for an organization's lock, which a load
     /// can hold for long, most connections are left to readers.
     writers: Arc<Semaphore>,
@@ -60,6 +63,9 @@ pub struct PfaMirrorService {
     stopping: CancellationToken,
 }
 
+/// So many bytes of records' texts are remembered, unless it is said otherwise.
+const TEXT_MEMORY: usize = 32 * 1024 * 1024;
+
 impl PfaMirrorService {
     /// A service on a migrated database. Call it within a runtime: a second, small pool is opened
     /// beside the one given, a quarter of its size.
@@ -72,12 +78,21 @@ impl PfaMirrorService {
             pool,
             summaries,
             editions: Arc::default(),
+            texts: Arc::new(RecordTexts::new(TEXT_MEMORY)),
             writers,
             exporters,
             maintainers,
             background: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }
+    }
+
+    /// Remembers texts of records of so many bytes altogether, so that pages that are asked for again are read
+    /// without them; with 0 no page is.
+    #[must_use]
+    pub fn with_text_memory(mut self, bytes: usize) -> Self {
+        self.texts = Arc::new(RecordTexts::new(bytes));
+        self
     }
 
     /// Whether the service is being closed.

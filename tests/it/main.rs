@@ -41,6 +41,7 @@ mod races;
 mod random_work;
 mod record_edits;
 mod refresh;
+mod remembered;
 mod round_trip;
 mod rules;
 mod sandbox_model;

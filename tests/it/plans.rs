@@ -164,3 +164,36 @@ async fn text_and_containment_use_their_inverted_indexes() {
         assert!(used.contains(&index), "{index} in {used:?}");
     }
 }
+
+/// A large page tells rows that the overlay has by a hash of it while it is small, and by probes when it is large, whatever
+/// the statistics say.
+#[tokio::test]
+async fn a_large_page_reads_the_overlay_as_a_whole_only_while_it_is_small() {
+    let app = demo_world().await;
+    let page = PageQuery { limit: 500, ..query(Filter::default(), "forecastStart") };
+    let probes = async || {
+        let plan = app.service.explain_records(&page, true).await.unwrap();
+        let nodes = nodes(&plan[0]["Plan"]);
+        let probes = nodes.iter().filter(|node| node["Parent Relationship"] == "SubPlan" && node["Relation Name"] == "pfa_overlay");
+        probes.map(|node| node["Actual Loops"].as_f64().unwrap()).fold(0.0, f64::max)
+    };
+    assert!(probes().await < 50.0);
+    let drafts = "insert into pfa_overlay (organization_id, id, data, version, last_synced_at, session_id, sync_state, modified_fields, modified_by, modified_at)
+                  select organization_id, id, data, version, now(), sandbox, 'draft', '{}', 'ben', now()
+                    from (select gen_random_uuid() as sandbox from generate_series(1, 6)) s
+                   cross join lateral (select * from pfa_mirror where organization_id = 'HOLNG' limit 200) m";
+    sqlx::query(drafts).execute(app.pool()).await.unwrap();
+    assert!(probes().await >= 500.0);
+}
+
+/// What a timeline draws is in the index that orders it.
+#[tokio::test]
+async fn a_timeline_is_read_from_its_index_alone() {
+    let app = demo_world().await;
+    let fields = [Field::PfaId, Field::Category, Field::Source, Field::ForecastStart, Field::ForecastEnd];
+    let page = PageQuery { fields: Some(fields.into()), ..query(Filter::default(), "forecastStart") };
+    let plan = app.service.explain_records(&page, true).await.unwrap();
+    let nodes = nodes(&plan[0]["Plan"]);
+    let scan = nodes.iter().find(|node| node["Index Name"] == "pfa_mirror_timeline").unwrap();
+    assert_eq!((&scan["Node Type"], &scan["Heap Fetches"]), (&"Index Only Scan".into(), &0.into()), "{plan:#}");
+}

@@ -118,7 +118,8 @@ fn meaning(query: &PageQuery, state: ReadingState) -> Option<String> {
     (query.count != CountKind::Estimated).then(|| format!("{} {query:?} {state:?}", env!("CARGO_PKG_VERSION")))
 }
 
-/// Rows are JSON text already; only the page's own fields are serialised.
+/// Rows are JSON text already; only the page's own fields are serialised. The rows stay where they are: a large page is
+/// not copied to another place.
 fn page_json(query: &PageQuery, page: Page) -> String {
     let info = PageInfo {
         limit: query.limit,
@@ -126,7 +127,12 @@ fn page_json(query: &PageQuery, page: Page) -> String {
         count: page.count,
         count_kind: (query.count != CountKind::None).then(|| query.count.word()),
     };
-    format!("{{\"data\":{},\"page\":{}}}", page.rows, serde_json::to_string(&info).unwrap_or_default())
+    let mut body = page.rows;
+    body.insert_str(0, "{\"data\":");
+    body.push_str(",\"page\":");
+    body.push_str(&serde_json::to_string(&info).unwrap_or_default());
+    body.push('}');
+    body
 }
 
 /// One merged record.

@@ -2,21 +2,23 @@
 
 mod export;
 mod order;
+mod page;
 mod predicates;
 mod row;
 mod statement;
+pub(super) mod texts;
 
 use crate::domain::cursor::{Cursor, fingerprint};
 use crate::domain::field::Field;
 use crate::domain::filter::Filter;
-use crate::domain::row::{push_fields, push_record};
+use crate::domain::row::push_record;
 use crate::domain::sort::Sort;
-use crate::error::{Error, Result, refusal};
+use crate::error::{Result, refusal};
 use crate::service::{PfaMirrorService, Reader};
 use chrono::{DateTime, Utc};
-use row::{META_WIDTH, read_cells, read_key, read_meta};
-use sqlx::postgres::PgRow;
+use row::{META_WIDTH, read_meta};
 use sqlx::{PgConnection, Row as _};
+use statement::Texts;
 use uuid::Uuid;
 
 /// How the number of matching records is told.
@@ -72,7 +74,7 @@ impl PageQuery {
     /// The statement that reads the page, as PostgreSQL gets it; values are bound.
     #[must_use]
     pub fn statement(&self) -> String {
-        statement::page(self).into_sql().as_str().to_owned()
+        statement::page(self, Texts::Read).into_sql().as_str().to_owned()
     }
 }
 
@@ -101,31 +103,6 @@ pub struct ReadingState {
 }
 
 impl PfaMirrorService {
-    /// One page of merged records, in one statement.
-    ///
-    /// # Errors
-    /// When the organization or session is not there, or the database fails.
-    pub async fn list_records(&self, query: &PageQuery) -> Result<Page> {
-        let mut found = statement::page(query).build().fetch_all(&self.pool).await?;
-        let first = found.first().ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
-        refusal(first.try_get(0)?, &query.reader.organization)?;
-        let state = ReadingState { change_number: first.try_get(1)?, published_at: first.try_get(2)?, edit_count: first.try_get(3)? };
-        let mut count = first.try_get(4)?;
-        if first.try_get::<Option<Uuid>, _>(ADMISSION_WIDTH)?.is_none() {
-            found.clear();
-        }
-        let has_more = found.len() > query.limit as usize;
-        found.truncate(query.limit as usize);
-        let next = match found.last() {
-            Some(last) if has_more => Some(next_cursor(query, last)?),
-            _ => None,
-        };
-        if query.count == CountKind::Estimated {
-            count = Some(self.estimate_records(query).await?);
-        }
-        Ok(Page { rows: rows_json(&found, query.fields.as_deref())?, next, count, state })
-    }
-
     /// What state a reading would be of now, without reading any record.
     ///
     /// # Errors
@@ -212,32 +189,4 @@ pub(super) async fn read_record(connection: &mut PgConnection, reader: &Reader, 
 /// Ids of the records that a filter matches for a reader, at most so many.
 pub(super) async fn matching_records(connection: &mut PgConnection, reader: &Reader, filter: &Filter, most: usize) -> Result<Vec<Uuid>> {
     Ok(statement::matching(reader, filter, most).build_query_scalar().fetch_all(connection).await?)
-}
-
-/// What stands before a page's rows in every row: the admission.
-const ADMISSION_WIDTH: usize = 5;
-
-/// Where the page ends: the sort keys stand last.
-fn next_cursor(query: &PageQuery, last: &PgRow) -> Result<Cursor> {
-    let keys = query.sort.keys();
-    let first = last.len() - keys.len();
-    let values: Result<Vec<_>> = keys.iter().enumerate().map(|(index, key)| read_key(last, first + index, key.field)).collect();
-    Ok(Cursor::new(query.fingerprint(), values?, last.try_get(ADMISSION_WIDTH)?))
-}
-
-/// The rows as a JSON array. Records are JSON text already: they are copied, never parsed.
-fn rows_json(rows: &[PgRow], fields: Option<&[Field]>) -> Result<String> {
-    const BODY: usize = ADMISSION_WIDTH + META_WIDTH;
-    // A record has about 600 bytes, its `_meta` 150.
-    let mut json = String::with_capacity(rows.len() * if fields.is_some() { 300 } else { 800 } + 2);
-    for row in rows {
-        json.push(if json.is_empty() { '[' } else { ',' });
-        let meta = read_meta(row, ADMISSION_WIDTH)?;
-        match fields {
-            None => push_record(&mut json, row.try_get(BODY)?, &meta),
-            Some(fields) => push_fields(&mut json, fields, &read_cells(row, BODY, fields)?, Some(&meta)),
-        }
-    }
-    json.push_str(if json.is_empty() { "[]" } else { "]" });
-    Ok(json)
 }

@@ -12,7 +12,7 @@
 //! Every branch delivers its own order from an index and, for a page, stops at the limit; PostgreSQL merges
 //! them. Columns come from the closed list of [`Field`]s, values are always bound.
 
-use crate::domain::field::{Field, Kind};
+use crate::domain::field::Kind;
 use crate::domain::filter::Filter;
 use crate::domain::sort::Direction;
 use crate::service::Reader;
@@ -23,6 +23,11 @@ use sqlx::{Postgres, QueryBuilder};
 
 pub(super) type Builder = QueryBuilder<Postgres>;
 
+/// `pfa_everybody()` as the value that it is: to plan the function anew in each statement takes a tenth of a page's time.
+const EVERYBODY: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
+/// From so many rows on a page is large.
+const LARGE_PAGE: u32 = 500;
+
 /// How rows that an overlay has are told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Without {
@@ -30,9 +35,22 @@ enum Without {
     /// the overlay: for pages. The offset keeps it so: as a join, planned before anybody counted twenty thousand
     /// new drafts, the same page takes seconds.
     Probes,
+    /// By a hash while the organization's overlay has at most so many rows, else by probes: for large pages, of which the
+    /// probes are a third of what the database does. It looks at the overlay of all sandboxes, because that is what is
+    /// read for the hash; and at the rows themselves, because statistics are late.
+    HashUpTo(i64),
     /// By a hash of all ids in the overlay, made once: for readings of everything, where a probe a row was a
     /// third of the time. It needs memory for them (see `export`).
     Hash,
+}
+
+/// Where a page has the texts of the mirror's records from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Texts {
+    /// From the statement.
+    Read,
+    /// From memory, for whose sake a row tells its stamp only (see [`super::texts`]).
+    Remembered,
 }
 
 /// Which rows a branch reads.
@@ -46,30 +64,41 @@ enum Branch {
     Mirror,
 }
 
-/// The statement for a page: the admission, then the columns of `_meta`, the record's text or the
+/// The statement for a page: the admission, then the columns of `_meta`, the stamp and text of the record or the
 /// fields asked for, and the sort keys. At least one row, whose id is null when nothing matches.
-pub(super) fn page(query: &PageQuery) -> Builder {
-    page_after(query, "")
+pub(super) fn page(query: &PageQuery, texts: Texts) -> Builder {
+    page_after(query, texts, "")
 }
 
 /// The plan of [`page`], measured or as it would be run.
 pub(super) fn explain(query: &PageQuery, is_measured: bool) -> Builder {
-    page_after(query, if is_measured { "explain (analyze, buffers, format json) " } else { "explain (format json) " })
+    page_after(query, Texts::Read, if is_measured { "explain (analyze, buffers, format json) " } else { "explain (format json) " })
 }
 
 /// Row by row: as one text, put together in the database, the same page took a third longer.
-fn page_after(query: &PageQuery, prefix: &str) -> Builder {
+fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
     let mut sql = Builder::new(prefix);
     let splits = splits_mirror(query);
+    // A row of the hash costs a quarter of a probe.
+    let without = if query.limit < LARGE_PAGE { Without::Probes } else { Without::HashUpTo(2 * i64::from(query.limit)) };
     if splits {
         sql.push("with head as materialized (");
-        push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head, Without::Probes);
+        push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head, without, texts);
         push_limit(&mut sql, query);
         sql.push(") ");
     }
     sql.push("select refusal, change_number, last_published_at, edit_count, count, page.");
     sql.push(META_COLUMNS);
-    push_body(&mut sql, query.fields.as_deref());
+    match &query.fields {
+        None => {
+            sql.push(", stamp, data::text");
+        }
+        Some(fields) => {
+            for index in 0..fields.len() {
+                sql.push(format_args!(", f{index}"));
+            }
+        }
+    }
     for index in 0..query.sort.keys().len() {
         sql.push(format_args!(", k{index}"));
     }
@@ -86,7 +115,7 @@ fn page_after(query: &PageQuery, prefix: &str) -> Builder {
         }
         let segment = if branch == Branch::Mirror && splits { Segment::Tail } else { whole_segment(query) };
         sql.push("(");
-        push_ordered_branch(&mut sql, query, branch, segment, Without::Probes);
+        push_ordered_branch(&mut sql, query, branch, segment, without, texts);
         if segment == Segment::Tail {
             push_tail_limit(&mut sql, query);
         } else {
@@ -107,7 +136,7 @@ pub(super) fn export(query: &PageQuery) -> Builder {
     match &query.fields {
         None => {
             sql.push(META_COLUMNS);
-            push_body(&mut sql, None);
+            sql.push(", data::text");
         }
         Some(fields) => {
             for index in 0..fields.len() {
@@ -124,7 +153,7 @@ pub(super) fn export(query: &PageQuery) -> Builder {
         let segments = if is_split { vec![Segment::Head, Segment::Tail] } else { vec![whole_segment(query)] };
         for (index, segment) in segments.into_iter().enumerate() {
             sql.push(if index == 0 { "(" } else { " union all (" });
-            push_ordered_branch(&mut sql, query, branch, segment, Without::Hash);
+            push_ordered_branch(&mut sql, query, branch, segment, Without::Hash, Texts::Read);
             sql.push(")");
         }
     }
@@ -212,23 +241,15 @@ fn push_admission(sql: &mut Builder, query: &PageQuery) {
     }
 }
 
-/// The record's text as it is stored, or the fields asked for.
-fn push_body(sql: &mut Builder, fields: Option<&[Field]>) {
-    let Some(fields) = fields else {
-        sql.push(", data::text");
-        return;
-    };
-    for index in 0..fields.len() {
-        sql.push(format_args!(", f{index}"));
-    }
-}
-
 /// `select … from … where … order by …` of one branch.
-fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, segment: Segment, without: Without) {
+fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, segment: Segment, without: Without, texts: Texts) {
     sql.push("select r.id, r.version, ");
     match &query.fields {
+        None if branch == Branch::Mirror && texts == Texts::Remembered => {
+            sql.push("r.xmin as stamp, null::jsonb as data");
+        }
         None => {
-            sql.push("r.data");
+            sql.push(if branch == Branch::Mirror { "r.xmin as stamp, r.data" } else { "null::xid as stamp, r.data" });
         }
         Some(fields) => {
             for (index, field) in fields.iter().enumerate() {
@@ -266,26 +287,47 @@ fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch, without: Withou
             sql.push_bind(reader.session);
         }
         Branch::Published => {
-            sql.push(" and r.session_id = pfa_everybody()");
+            sql.push(format_args!(" and r.session_id = {EVERYBODY}"));
             if reader.session.is_some() {
-                push_without_overlay(sql, reader, false, without);
+                push_without_overlay(sql, reader, false, if without == Without::Hash { without } else { Without::Probes });
             }
         }
         Branch::Mirror => push_without_overlay(sql, reader, true, without),
     }
 }
 
-/// `and not exists (an overlay row of the sandbox, or of everybody)`.
+/// `and` that no overlay row of the sandbox, or of everybody, stands for the row.
 fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_published: bool, without: Without) {
-    sql.push(match without {
-        Without::Probes => " and not exists (select from pfa_overlay o where o.id = r.id and ",
-        Without::Hash => " and r.id not in (select o.id from pfa_overlay o where ",
-    });
+    sql.push(" and ");
+    match without {
+        Without::Probes => push_probe(sql, reader, with_published),
+        Without::Hash => push_hash(sql, reader, with_published),
+        Without::HashUpTo(few) => {
+            sql.push("case when (select count(*) from (select from pfa_overlay o where o.organization_id = ");
+            sql.push_bind(reader.organization.clone());
+            sql.push(" limit ");
+            sql.push_bind(few + 1);
+            sql.push(") o) <= ");
+            sql.push_bind(few);
+            sql.push(" then ");
+            push_hash(sql, reader, with_published);
+            sql.push(" else ");
+            push_probe(sql, reader, with_published);
+            sql.push(" end");
+        }
+    }
+}
+
+fn push_probe(sql: &mut Builder, reader: &Reader, with_published: bool) {
+    sql.push("not exists (select from pfa_overlay o where o.id = r.id and ");
     push_overlay_of(sql, reader, with_published);
-    sql.push(match without {
-        Without::Probes => " offset 0)",
-        Without::Hash => ")",
-    });
+    sql.push(" offset 0)");
+}
+
+fn push_hash(sql: &mut Builder, reader: &Reader, with_published: bool) {
+    sql.push("r.id not in (select o.id from pfa_overlay o where ");
+    push_overlay_of(sql, reader, with_published);
+    sql.push(")");
 }
 
 /// The overlay rows `o` of the sandbox, or of everybody, or of both.
@@ -295,7 +337,7 @@ fn push_overlay_of(sql: &mut Builder, reader: &Reader, with_published: bool) {
     sql.push(" and o.session_id ");
     match (reader.session, with_published) {
         (Some(session), true) => {
-            sql.push("in (pfa_everybody(), ");
+            sql.push(format_args!("in ({EVERYBODY}, "));
             sql.push_bind(session);
             sql.push(")");
         }
@@ -304,7 +346,7 @@ fn push_overlay_of(sql: &mut Builder, reader: &Reader, with_published: bool) {
             sql.push_bind(session);
         }
         (None, _) => {
-            sql.push("= pfa_everybody()");
+            sql.push(format_args!("= {EVERYBODY}"));
         }
     }
 }

@@ -1,0 +1,176 @@
+//! A page put together row by row while the database still reads: its records are JSON text already, which
+//! is copied, never parsed.
+
+use super::row::{META_WIDTH, read_cells, read_key, read_meta};
+use super::statement::{self, Texts};
+use super::texts::{RecordTexts, Unknown, read_stamp};
+use super::{CountKind, Page, PageQuery, ReadingState};
+use crate::domain::cursor::Cursor;
+use crate::domain::row::{Meta, open_record, push_fields, push_record};
+use crate::error::{Error, Result, refusal};
+use crate::service::PfaMirrorService;
+use futures_util::TryStreamExt as _;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What stands before a page's rows in every row: the admission.
+const ADMISSION_WIDTH: usize = 5;
+/// Where the fields begin, or the stamp of the row, which the record's text follows.
+const BODY: usize = ADMISSION_WIDTH + META_WIDTH;
+
+impl PfaMirrorService {
+    /// One page of merged records, in one statement and so of one moment.
+    ///
+    /// # Errors
+    /// When the organization or session is not there, or the database fails.
+    pub async fn list_records(&self, query: &PageQuery) -> Result<Page> {
+        let mut reading = self.read_page(query, self.texts.best_for(query)).await?;
+        if !reading.holes.is_empty() {
+            let unknown: Vec<Unknown> = reading.holes.iter().map(|hole| hole.record).collect();
+            match self.texts.read(&self.pool, &query.reader.organization, &unknown).await? {
+                Some(texts) => reading.fill(&texts),
+                // A record has changed meanwhile: what was read is of no moment any more.
+                None => reading = self.read_page(query, Texts::Read).await?,
+            }
+        }
+        self.texts.note_page(query, reading.rows);
+        let mut page = reading.finish()?;
+        if query.count == CountKind::Estimated {
+            page.count = Some(self.estimate_records(query).await?);
+        }
+        Ok(page)
+    }
+
+    async fn read_page<'a>(&'a self, query: &'a PageQuery, texts: Texts) -> Result<Reading<'a>> {
+        let mut reading = Reading::new(query, &self.texts);
+        let mut statement = statement::page(query, texts);
+        let mut rows = statement.build().fetch(&self.pool);
+        while let Some(row) = rows.try_next().await? {
+            reading.push(row)?;
+        }
+        Ok(reading)
+    }
+}
+
+/// A page that is being read.
+struct Reading<'a> {
+    query: &'a PageQuery,
+    texts: &'a RecordTexts,
+    json: String,
+    rows: usize,
+    has_more: bool,
+    holes: Vec<Hole>,
+    /// The first row, which tells of the admission, and the last one of the page.
+    first: Option<Admission>,
+    last: Option<PgRow>,
+}
+
+/// A place in the JSON where the text of a record is missing.
+struct Hole {
+    at: usize,
+    record: Unknown,
+}
+
+/// What every row says of the reading as a whole.
+struct Admission {
+    refusal: Option<String>,
+    state: Option<ReadingState>,
+    count: Option<i64>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(query: &'a PageQuery, texts: &'a RecordTexts) -> Self {
+        // A record has about 650 bytes, its `_meta` 150. Most pages are full.
+        let bytes = if query.fields.is_some() { 300 } else { 900 } * query.limit as usize;
+        Self { query, texts, json: String::with_capacity(bytes), rows: 0, has_more: false, holes: Vec::new(), first: None, last: None }
+    }
+
+    /// Adds a row; the one beyond the limit tells that there are more.
+    fn push(&mut self, row: PgRow) -> Result<()> {
+        if self.first.is_none() {
+            self.first = Some(read_admission(&row)?);
+        }
+        if row.try_get::<Option<Uuid>, _>(ADMISSION_WIDTH)?.is_none() {
+            return Ok(());
+        }
+        if self.rows == self.query.limit as usize {
+            self.has_more = true;
+            return Ok(());
+        }
+        self.json.push(if self.rows == 0 { '[' } else { ',' });
+        self.rows += 1;
+        let meta = read_meta(&row, ADMISSION_WIDTH)?;
+        if let Some(fields) = &self.query.fields {
+            push_fields(&mut self.json, fields, &read_cells(&row, BODY, fields)?, Some(&meta));
+        } else {
+            self.push_record(&row, &meta)?;
+        }
+        self.last = Some(row);
+        Ok(())
+    }
+
+    /// Adds a whole record: with its text, or the one that is remembered, or none yet.
+    fn push_record(&mut self, row: &PgRow, meta: &Meta<'_>) -> Result<()> {
+        let organization = &self.query.reader.organization;
+        let stamp = read_stamp(row, ADMISSION_WIDTH + 1, BODY)?;
+        if let Some(text) = row.try_get::<Option<&str>, _>(BODY + 1)? {
+            if let Some(stamp) = stamp {
+                self.texts.remember(organization, meta.id, stamp, text);
+            }
+            push_record(&mut self.json, text, meta);
+            return Ok(());
+        }
+        let stamp = stamp.ok_or_else(|| Error::Database(sqlx::Error::Decode("a row has neither a text nor a stamp".into())))?;
+        let text = self.texts.get(organization, meta.id, stamp);
+        if text.is_none() {
+            self.holes.push(Hole { at: self.json.len(), record: Unknown { id: meta.id, stamp } });
+        }
+        push_record(&mut self.json, text.as_deref().unwrap_or_default(), meta);
+        Ok(())
+    }
+
+    /// Puts the missing texts in their places.
+    fn fill(&mut self, texts: &[Arc<str>]) {
+        let missing: usize = texts.iter().map(|text| text.len()).sum();
+        let mut json = String::with_capacity(self.json.len() + missing + 1);
+        let mut end = 0;
+        for (hole, text) in self.holes.drain(..).zip(texts) {
+            json.push_str(&self.json[end..hole.at]);
+            json.push_str(open_record(text));
+            end = hole.at;
+        }
+        json.push_str(&self.json[end..]);
+        self.json = json;
+    }
+
+    fn finish(mut self) -> Result<Page> {
+        let admission = self.first.ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
+        refusal(admission.refusal.as_deref(), &self.query.reader.organization)?;
+        let state = admission.state.ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
+        let next = match self.last {
+            Some(last) if self.has_more => Some(next_cursor(self.query, &last)?),
+            _ => None,
+        };
+        self.json.push_str(if self.rows == 0 { "[]" } else { "]" });
+        Ok(Page { rows: self.json, next, count: admission.count, state })
+    }
+}
+
+fn read_admission(row: &PgRow) -> Result<Admission> {
+    let refusal: Option<String> = row.try_get(0)?;
+    let state = match refusal {
+        Some(_) => None,
+        None => Some(ReadingState { change_number: row.try_get(1)?, published_at: row.try_get(2)?, edit_count: row.try_get(3)? }),
+    };
+    Ok(Admission { refusal, state, count: row.try_get(4)? })
+}
+
+/// Where the page ends: the sort keys stand last.
+fn next_cursor(query: &PageQuery, last: &PgRow) -> Result<Cursor> {
+    let keys = query.sort.keys();
+    let first = last.len() - keys.len();
+    let values: Result<Vec<_>> = keys.iter().enumerate().map(|(index, key)| read_key(last, first + index, key.field)).collect();
+    Ok(Cursor::new(query.fingerprint(), values?, last.try_get(ADMISSION_WIDTH)?))
+}

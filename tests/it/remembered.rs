@@ -1,0 +1,113 @@
+//! Pages that are asked for again: read without the texts of records that are remembered, and the same as ever.
+
+use crate::support::{TestApp, test_app};
+use pfa_vanguard::domain::filter::Filter;
+use pfa_vanguard::domain::generate::Plan;
+use pfa_vanguard::domain::sort::Sort;
+use pfa_vanguard::service::records::{CountKind, PageQuery};
+use pfa_vanguard::service::{PfaMirrorService, Reader};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+const PAGE: &str = "records?limit=50&sort=pfaId";
+
+async fn first_page(service: &PfaMirrorService, limit: u32) -> Vec<Value> {
+    let reader = Reader { organization: "HOLNG".into(), user: "dev".into(), session: None };
+    let sort = Sort::parse("pfaId").unwrap();
+    let query = PageQuery { reader, filter: Filter::default(), sort, fields: None, limit, cursor: None, count: CountKind::None };
+    serde_json::from_str(&service.list_records(&query).await.unwrap().rows).unwrap()
+}
+
+/// Connections whose last statement read a page without texts.
+async fn readings_without_texts(app: &TestApp) -> i64 {
+    sqlx::query_scalar(
+        "select count(*) from pg_stat_activity where datname = current_database() and query like '%null::jsonb as data%' and pid <> pg_backend_pid()",
+    )
+    .fetch_one(app.pool())
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_page_that_was_asked_for_is_read_without_texts_for_everybody() {
+    let app = test_app().await;
+    app.load("HOLNG", &Plan::demo().organizations[0].records().take(60).collect::<Vec<_>>()).await;
+    let [ana, ben] = ["ana", "ben"].map(|user| app.planner(user).in_organization("HOLNG"));
+    let first = ana.get(PAGE).await;
+    assert_eq!(first.status, 200);
+    assert_eq!(readings_without_texts(&app).await, 0);
+    assert_eq!(ana.get(PAGE).await.text, first.text);
+    assert_eq!(readings_without_texts(&app).await, 1);
+    // In a sandbox of somebody else only the draft differs.
+    let sandbox = ben.open().await;
+    let record = first.json()["data"][7]["pfaId"].as_str().unwrap().to_owned();
+    sandbox.edit(&record, json!({"equipment": "Crane 7"})).await;
+    let in_sandbox = ben.get(&format!("{PAGE}&session={}", sandbox.id)).await.json();
+    for (index, row) in in_sandbox["data"].as_array().unwrap().iter().enumerate() {
+        if index == 7 {
+            assert_eq!((&row["equipment"], &row["_meta"]["syncState"]), (&json!("Crane 7"), &json!("draft")));
+        } else {
+            assert_eq!(row, &first.json()["data"][index]);
+        }
+    }
+    // Other pages and fewer fields are read as they are.
+    let fewer = ana.get(&format!("{PAGE}&fields=pfaId,equipment")).await.json();
+    assert_eq!(fewer["data"].as_array().unwrap().len(), 50);
+    assert_eq!(fewer["data"][3]["equipment"], first.json()["data"][3]["equipment"]);
+}
+
+#[tokio::test]
+async fn what_has_changed_is_read_anew() {
+    let app = test_app().await;
+    let mut raw: Vec<_> = Plan::demo().organizations[0].records().take(60).collect();
+    app.load("HOLNG", &raw).await;
+    let fresh = app.service.clone().with_text_memory(0);
+    let before = first_page(&app.service, 50).await;
+    assert_eq!(before.len(), 50);
+
+    // From PEMS, with a new version.
+    raw[5].insert("manufacturer".into(), json!("Changed in PEMS"));
+    app.load("HOLNG", &raw).await;
+    let after = first_page(&app.service, 50).await;
+    assert_eq!(after, first_page(&fresh, 50).await);
+    assert_eq!(after.iter().filter(|row| row["manufacturer"] == "Changed in PEMS").count(), 1);
+
+    // By hand, without one.
+    let mended = "update pfa_mirror set data = data || '{\"manufacturer\": \"Mended by hand\"}' where id = (select min(id::text)::uuid from pfa_mirror)";
+    sqlx::query(mended).execute(app.pool()).await.unwrap();
+    let all = first_page(&app.service, 60).await;
+    assert_eq!(all.iter().filter(|row| row["manufacturer"] == "Mended by hand").count(), 1);
+    assert_eq!(first_page(&app.service, 50).await, first_page(&fresh, 50).await);
+    assert_eq!(first_page(&app.service, 60).await, first_page(&fresh, 60).await);
+}
+
+/// All records change together again and again: a page is of one moment, also when its texts are asked for after it.
+#[tokio::test]
+async fn a_page_with_texts_that_changed_meanwhile_is_of_one_moment() {
+    let app = test_app().await;
+    let raw: Vec<_> = Plan::demo().organizations[0].records().take(60).collect();
+    app.load("HOLNG", &raw).await;
+    first_page(&app.service, 60).await;
+    let pool = app.database.another_pool().await;
+    let writer = tokio::spawn(async move {
+        for round in 0..300 {
+            sqlx::query("update pfa_mirror set data = data || jsonb_build_object('equipment', 'round ' || $1), version = version + 1")
+                .bind(round.to_string())
+                .execute(&pool)
+                .await
+                .unwrap();
+        }
+    });
+    let mut seen = BTreeSet::new();
+    while !writer.is_finished() {
+        let page = first_page(&app.service, 60).await;
+        let rounds: BTreeSet<_> = page.iter().map(|row| row["equipment"].to_string()).collect();
+        let versions: BTreeSet<_> = page.iter().map(|row| row["_meta"]["version"].to_string()).collect();
+        if versions != BTreeSet::from(["1".to_owned()]) {
+            assert_eq!((rounds.len(), versions.len()), (1, 1), "{rounds:?} {versions:?}");
+        }
+        seen.extend(rounds);
+    }
+    writer.await.unwrap();
+    assert!(seen.len() > 3, "the reader saw {seen:?}");
+}
