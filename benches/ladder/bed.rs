@@ -1,7 +1,7 @@
 //! What every part stands on: the cluster, ours over HTTP, one plain connection, and the original
 //! design in a schema of its own.
 
-use crate::support::{Client, api, fill, start};
+use crate::support::{Client, api, api_of, fill, start};
 use pfa_vanguard::db::embedded::EmbeddedServer;
 use pfa_vanguard::db::{migrate, pool};
 use pfa_vanguard::error::Error;
@@ -22,6 +22,8 @@ pub struct Bed {
     pub pool: PgPool,
     /// Ours, over HTTP on loopback.
     pub client: Client,
+    /// The same, without a memory for texts: every page is as one that nobody asked for before.
+    pub forgetful: Client,
     /// A plain prepared connection, for the floor.
     pub bare: PgConnection,
     /// One as the original design sets it: much memory, and PostgreSQL's defaults else.
@@ -52,6 +54,7 @@ impl Bed {
         let original = options.clone().options([("jit", "on"), ("work_mem", "128MB"), ("plan_cache_mode", "auto")]);
         let bed = Self {
             client: Client::of(api(pool.clone())).await,
+            forgetful: Client::of(api_of(PfaMirrorService::new(pool.clone()).with_text_memory(0), 4)).await,
             bare: options.connect().await.unwrap(),
             original: original.connect().await.unwrap(),
             server,

@@ -23,6 +23,8 @@ struct Reading {
     has_static: bool,
     at_least: Option<f64>,
     at_most: f64,
+    /// Whether nobody asked for it before.
+    is_first: bool,
     /// What is compared between the three ways.
     compares: Compares,
     /// Rounds in a hundred of those asked for.
@@ -64,6 +66,22 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             has_static: false,
             at_least: Some(40.0),
             at_most: 1.5,
+            is_first: false,
+            compares: Compares::Records,
+            share: 100,
+        },
+        Reading {
+            name: "the same page, asked for by nobody before",
+            path: format!("/api/v1/orgs/{largest}/records?{GRID}&limit=1000&session={session}"),
+            floor: format!(
+                "select data::text from pfa_mirror
+                  where organization_id = '{largest}' and {WHERE_GRID} and not is_discontinued order by forecast_start, id limit 1000"
+            ),
+            literal: None,
+            has_static: false,
+            at_least: None,
+            at_most: 1.5,
+            is_first: true,
             compares: Compares::Records,
             share: 100,
         },
@@ -77,6 +95,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             has_static: false,
             at_least: Some(1.1),
             at_most: 1.3,
+            is_first: false,
             compares: Compares::Records,
             share: 20,
         },
@@ -90,6 +109,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             has_static: false,
             at_least: Some(2.0),
             at_most: 1.5,
+            is_first: false,
             compares: Compares::Nothing,
             share: 20,
         },
@@ -106,6 +126,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             has_static: true,
             at_least: None,
             at_most: 1.5,
+            is_first: false,
             compares: Compares::Nothing,
             share: 500,
         },
@@ -117,6 +138,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             has_static: true,
             at_least: None,
             at_most: 1.5,
+            is_first: false,
             compares: Compares::Nothing,
             share: 500,
         },
@@ -135,6 +157,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             has_static: false,
             at_least: Some(20.0),
             at_most: 2.0,
+            is_first: false,
             compares: Compares::Records,
             share: 100,
         },
@@ -154,6 +177,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             has_static: false,
             at_least: None,
             at_most: 1.5,
+            is_first: false,
             compares: Compares::Ids,
             share: 200,
         },
@@ -177,7 +201,8 @@ pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
         let rounds = (rounds * reading.share / 100).max(5);
         let [mut ours, mut floor, mut literal]: [Vec<Duration>; 3] = Default::default();
         for round in 0..rounds {
-            time(&mut ours, bed.client.read(&reading.path)).await;
+            let client = if reading.is_first { &mut bed.forgetful } else { &mut bed.client };
+            time(&mut ours, client.read(&reading.path)).await;
             time(&mut floor, async {
                 if reading.has_static {
                     fixed.read("/").await;

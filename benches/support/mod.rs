@@ -18,10 +18,16 @@ use std::time::{Duration, Instant};
 
 /// The whole service on a database, as a router.
 pub fn api(pool: PgPool) -> axum::Router {
+    let connections = pool.options().get_max_connections();
+    api_of(PfaMirrorService::new(pool), connections)
+}
+
+/// A service as a router.
+pub fn api_of(service: PfaMirrorService, connections: u32) -> axum::Router {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
     router::router(AppState {
-        admission: Admission::new(pool.options().get_max_connections(), Duration::from_secs(10)),
-        service: PfaMirrorService::new(pool),
+        admission: Admission::new(connections, Duration::from_secs(10)),
+        service,
         pems: None,
         most_vanished_percent: 10,
         write_back: WriteBackOptions::default(),

@@ -6,8 +6,8 @@ use crate::error::{Error, Result, refusal};
 use crate::service::{PfaMirrorService, Reader};
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Amounts by category, source and dor, and the age of the view.
@@ -34,69 +34,21 @@ struct KpiRow {
     actual: Option<Decimal>,
 }
 
-/// What published KPIs are of: while this is the same, so are they. The number grows with every publication; a restored
-/// database goes through the same numbers again, at other times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Edition {
-    change_number: i64,
-    published_at: DateTime<Utc>,
-    refreshed_at: Option<DateTime<Utc>>,
-}
-
-/// The last published KPIs of each organization that was asked for.
-#[derive(Debug, Default)]
-pub(super) struct KpiEditions(Mutex<HashMap<String, (Edition, Arc<Kpis>)>>);
-
-impl KpiEditions {
-    fn find(&self, organization: &str, edition: Edition) -> Option<Arc<Kpis>> {
-        let editions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        editions.get(organization).filter(|(kept, _)| *kept == edition).map(|(_, kpis)| Arc::clone(kpis))
-    }
-
-    fn keep(&self, organization: &str, edition: Edition, kpis: &Arc<Kpis>) {
-        let mut editions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        editions.insert(organization.to_owned(), (edition, Arc::clone(kpis)));
-    }
-}
-
 impl PfaMirrorService {
     /// Exact KPI amounts for a reader: published, or with a session what-if.
     ///
     /// # Errors
     /// When the organization or session is not there, or the database fails.
     pub async fn find_kpis(&self, reader: &Reader) -> Result<Arc<Kpis>> {
-        let Some(session) = reader.session else { return self.find_published_kpis(reader).await };
-        let rows = self.select_sandbox_kpis(reader, session).await?;
-        Ok(Arc::new(self.finish_kpis(reader, rows).await?))
+        self.read_edition(&self.kpis, reader, async || self.sum_kpis(reader).await).await
     }
 
-    /// What everybody reads is added up once for each publication and refresh: dashboards ask again and again.
-    async fn find_published_kpis(&self, reader: &Reader) -> Result<Arc<Kpis>> {
-        let edition = self.find_edition(&reader.organization).await?;
-        if let Some(kpis) = self.editions.find(&reader.organization, edition) {
-            return Ok(kpis);
-        }
-        let rows = self.select_published_kpis(&reader.organization).await?;
-        let kpis = Arc::new(self.finish_kpis(reader, rows).await?);
-        // Nothing was published between the edition and its figures: they belong together.
-        if self.find_edition(&reader.organization).await? == edition {
-            self.editions.keep(&reader.organization, edition, &kpis);
-        }
-        Ok(kpis)
-    }
-
-    async fn find_edition(&self, organization: &str) -> Result<Edition> {
-        sqlx::query_as!(
-            Edition,
-            "select change_number, last_published_at as published_at,
-                    (select refreshed_at from pfa_timeline_bounds where organization_id = $1) as refreshed_at
-               from organizations
-              where organization_id = $1",
-            organization,
-        )
-        .fetch_optional(&self.summaries)
-        .await?
-        .ok_or_else(|| Error::OrganizationNotFound(organization.to_owned()))
+    async fn sum_kpis(&self, reader: &Reader) -> Result<Kpis> {
+        let rows = match reader.session {
+            None => self.select_published_kpis(&reader.organization).await?,
+            Some(session) => self.select_sandbox_kpis(reader, session).await?,
+        };
+        self.finish_kpis(reader, rows).await
     }
 
     async fn finish_kpis(&self, reader: &Reader, rows: Vec<KpiRow>) -> Result<Kpis> {

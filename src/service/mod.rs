@@ -8,6 +8,7 @@ pub mod commit;
 pub mod conflicts;
 pub mod database;
 pub mod demo;
+mod editions;
 pub mod edits;
 pub mod history;
 pub mod ingest;
@@ -25,10 +26,12 @@ pub mod timeline;
 pub mod write_back;
 
 use crate::db::pool::summaries_beside;
-use kpis::KpiEditions;
+use editions::Editions;
+use kpis::Kpis;
 use records::texts::RecordTexts;
 use sqlx::PgPool;
 use std::sync::Arc;
+use timeline::Timeline;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -46,8 +49,9 @@ pub struct PfaMirrorService {
     pool: PgPool,
     /// For the published KPIs and timelines.
     summaries: PgPool,
-    /// Published KPIs that were added up already.
-    editions: Arc<KpiEditions>,
+    /// KPIs and timelines that were computed already.
+    kpis: Arc<Editions<Kpis>>,
+    timelines: Arc<Editions<Timeline>>,
     /// Texts of records that were read lately.
     texts: Arc<RecordTexts>,
     /// Places for transactions of the write-back: while they wait for an organization's lock, which a load
@@ -77,7 +81,8 @@ impl PfaMirrorService {
         Self {
             pool,
             summaries,
-            editions: Arc::default(),
+            kpis: Arc::default(),
+            timelines: Arc::default(),
             texts: Arc::new(RecordTexts::new(TEXT_MEMORY)),
             writers,
             exporters,

@@ -6,7 +6,7 @@ use crate::service::{PfaMirrorService, Reader};
 use chrono::{DateTime, NaiveDate, Utc};
 
 /// First and last dates of each layer, and record counts; discontinued records are left out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Timeline {
     /// Original dates.
     pub plan: Bounds,
@@ -73,6 +73,10 @@ impl PfaMirrorService {
                 return Ok(row.into());
             }
         }
+        Ok(*self.read_edition(&self.timelines, reader, async || self.look_at_timeline(reader).await).await?)
+    }
+
+    async fn look_at_timeline(&self, reader: &Reader) -> Result<Timeline> {
         let row = self.select_live_timeline(reader).await?;
         refusal(row.refusal.as_deref(), &reader.organization)?;
         if row.record_count.is_some() { Ok(row.into()) } else { Ok(self.compute_timeline(reader).await?.into()) }

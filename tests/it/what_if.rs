@@ -1,6 +1,7 @@
 //! What-if: readings inside a sandbox are exact at once, and published ones never hold anybody's drafts.
 
-use crate::support::planner::{Sandbox, assert_problem, data, planners_app};
+use crate::support::planner::{ORG, Sandbox, assert_problem, data, planners_app};
+use pfa_vanguard::service::{PfaMirrorService, Reader};
 use serde_json::{Value, json};
 
 /// Figures of the KPI totals, digit by digit.
@@ -155,4 +156,46 @@ async fn nobody_reads_in_a_foreign_sandbox() {
         assert_eq!(sandbox.read(path).await.status, 200);
         assert_problem(&app.planner("ana").get(&format!("{path}?session=mine")).await, 400, "invalid_parameter");
     }
+}
+
+/// They are computed once for each state of a sandbox, and are those of this moment all the same.
+#[tokio::test]
+async fn summaries_of_a_sandbox_follow_each_edit_publication_and_refresh() {
+    let app = planners_app().await;
+    let (ana, ben) = (app.planner("ana"), app.planner("ben"));
+    let sandbox = ana.open().await;
+    let reader = Reader { organization: ORG.into(), user: "ana".into(), session: sandbox.id.parse().ok() };
+    let read = async |service: &PfaMirrorService| {
+        let kpis = service.find_kpis(&reader).await.unwrap();
+        (kpis.groups.clone(), kpis.refreshed_at, service.find_timeline(&reader).await.unwrap())
+    };
+    let mut seen = vec![read(&app.service).await];
+    let mut changed = async || {
+        let now = read(&app.service).await;
+        assert_eq!(now, read(&PfaMirrorService::new(app.pool().clone())).await);
+        assert!(!seen.contains(&now), "{now:?}");
+        seen.push(now);
+    };
+    sandbox.edit("1", json!({"forecastEnd": "2025-04-11"})).await;
+    changed().await;
+    sandbox.edit("3", json!({"monthlyRate": 1})).await;
+    changed().await;
+    ben.publish("2", json!({"purchasePrice": 5})).await;
+    changed().await;
+    app.service.refresh_views("test").await.unwrap();
+    changed().await;
+    sandbox.undo().await;
+    changed().await;
+    sandbox.drop_draft("1").await;
+    changed().await;
+    // What is kept is not computed again: nobody changes an overlay without an edit.
+    sandbox.edit("5", json!({"monthlyRate": 200})).await;
+    let kept = read(&app.service).await;
+    sqlx::raw_sql("delete from pfa_overlay where session_id <> pfa_everybody()").execute(app.pool()).await.unwrap();
+    assert_eq!(read(&app.service).await, kept);
+    // It is kept for its owner, while the sandbox is there.
+    let other = Reader { user: "ben".into(), ..reader.clone() };
+    assert!(app.service.find_kpis(&other).await.is_err() && app.service.find_timeline(&other).await.is_err());
+    sandbox.discard().await;
+    assert!(app.service.find_kpis(&reader).await.is_err() && app.service.find_timeline(&reader).await.is_err());
 }

@@ -108,26 +108,7 @@ impl PfaMirrorService {
     /// # Errors
     /// When the organization or session is not there, or the database fails.
     pub async fn find_state(&self, reader: &Reader) -> Result<ReadingState> {
-        let found = sqlx::query!(
-            r#"
-            select case when o.organization_id is null then 'organization' when $2::uuid is not null and s.id is null then 'session' end as refusal,
-                   o.change_number as "change_number?", o.last_published_at as "published_at?", s.edit_count as "edit_count?"
-              from (values (1)) one
-              left join organizations o on o.organization_id = $1
-              left join pfa_session s on s.organization_id = $1 and s.id = $2 and s.user_id = $3 and s.status <> 'discarded'
-            "#,
-            reader.organization,
-            reader.session,
-            reader.user,
-        )
-        .fetch_one(&self.summaries)
-        .await?;
-        refusal(found.refusal.as_deref(), &reader.organization)?;
-        Ok(ReadingState {
-            change_number: found.change_number.unwrap_or_default(),
-            published_at: found.published_at.unwrap_or_default(),
-            edit_count: found.edit_count,
-        })
+        Ok(self.find_edition(reader).await?.state)
     }
 
     /// Whether the organization is there, and the session, if one is named, the reader's own.
