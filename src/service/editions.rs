@@ -9,8 +9,9 @@ use quick_cache::sync::Cache;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// So many readers' summaries of a kind are kept, those that are asked for; a summary has some hundred numbers at most.
-const KEPT: usize = 1_000;
+/// So many summaries of a kind are kept, of organizations and sandboxes that are asked for: some megabytes, as one has a hundred
+/// groups, or some thousands where categories are as people typed them.
+const KEPT: usize = 200;
 
 /// What a summary is of: while this is the same, so is the summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
