@@ -107,7 +107,8 @@ impl Sandboxes<'_> {
     }
 
     /// The same readings in a sandbox with 10 drafts, which are the floor, and in one with many that the
-    /// planner knows nothing of yet; each right after an edit, so that nothing of it was computed before.
+    /// planner knows nothing of yet; each right after an edit, so that no summary
+    /// was computed before; of the pages most texts are remembered.
     async fn measure_readings(&mut self, drafts: &[String], report: &mut Report) {
         let (few, many) = (self.open().await, self.open().await);
         self.shift(&few, &drafts[..10], false).await;

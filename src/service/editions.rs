@@ -9,8 +9,8 @@ use quick_cache::sync::Cache;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// So many summaries of a kind are kept, of organizations and sandboxes that are asked for: some megabytes, as one has a hundred
-/// groups, or some thousands where categories are as people typed them.
+/// So many summaries of a kind are kept, of organizations and sandboxes that are asked for. One has a hundred groups, which are
+/// 20 kB, and some thousands only where categories are as people typed them.
 const KEPT: usize = 200;
 
 /// What a summary is of: while this is the same, so is the summary.
@@ -20,6 +20,8 @@ pub(super) struct Edition {
     pub state: ReadingState,
     /// When the views were refreshed last.
     pub refreshed_at: Option<DateTime<Utc>>,
+    /// When the sandbox was edited: a restored database counts the same edits again, at other times.
+    edited_at: Option<DateTime<Utc>>,
 }
 
 /// The last summary of each organization and sandbox, with its edition.
@@ -69,7 +71,7 @@ impl PfaMirrorService {
             r#"
             select case when o.organization_id is null then 'organization' when $2::uuid is not null and s.id is null then 'session' end as refusal,
                    o.change_number as "change_number?", o.last_published_at as "published_at?", s.edit_count as "edit_count?",
-                   t.refreshed_at as "refreshed_at?"
+                   s.last_edited_at as "edited_at?", t.refreshed_at as "refreshed_at?"
               from (values (1)) one
               left join organizations o on o.organization_id = $1
               left join pfa_session s on s.organization_id = $1 and s.id = $2 and s.user_id = $3 and s.status <> 'discarded'
@@ -87,6 +89,6 @@ impl PfaMirrorService {
             published_at: found.published_at.unwrap_or_default(),
             edit_count: found.edit_count,
         };
-        Ok(Edition { state, refreshed_at: found.refreshed_at })
+        Ok(Edition { state, refreshed_at: found.refreshed_at, edited_at: found.edited_at })
     }
 }

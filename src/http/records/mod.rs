@@ -96,7 +96,7 @@ pub(in crate::http) async fn list_records(
     parameters: Parameters,
 ) -> Result<Response, Problem> {
     let query = grid::read_page_query(organization, caller, parameters)?;
-    // A client that has a page already costs a look at two small rows.
+    // A client that has a page already costs a look at three small rows.
     if headers.contains_key(header::IF_NONE_MATCH)
         && let Some(meaning) = meaning(&query, state.service.find_state(&query.reader).await?)
         && let Some(answer) = not_modified(&headers, &meaning)
@@ -118,8 +118,8 @@ fn meaning(query: &PageQuery, state: ReadingState) -> Option<String> {
     (query.count != CountKind::Estimated).then(|| format!("{} {query:?} {state:?}", env!("CARGO_PKG_VERSION")))
 }
 
-/// Rows are JSON text already; only the page's own fields are serialised. The rows stay where they are: a large page is
-/// not copied to another place.
+/// Rows are JSON text already; only the page's own fields are serialised. A large page moves within its memory instead of
+/// asking for as much again.
 fn page_json(query: &PageQuery, page: Page) -> String {
     let info = PageInfo {
         limit: query.limit,

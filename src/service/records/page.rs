@@ -21,7 +21,7 @@ const ADMISSION_WIDTH: usize = 5;
 const BODY: usize = ADMISSION_WIDTH + META_WIDTH;
 
 impl PfaMirrorService {
-    /// One page of merged records, in one statement and so of one moment.
+    /// One page of merged records, of one moment: which rows, in which versions, one statement tells.
     ///
     /// # Errors
     /// When the organization or session is not there, or the database fails.
@@ -35,8 +35,8 @@ impl PfaMirrorService {
                 None => reading = self.read_page(query, Texts::Read).await?,
             }
         }
-        self.texts.note_page(query, reading.rows);
         let mut page = reading.finish()?;
+        self.texts.note_page(query);
         if query.count == CountKind::Estimated {
             page.count = Some(self.estimate_records(query).await?);
         }
@@ -82,8 +82,8 @@ struct Admission {
 
 impl<'a> Reading<'a> {
     fn new(query: &'a PageQuery, texts: &'a RecordTexts) -> Self {
-        // A record has about 650 bytes, its `_meta` 150. Most pages are full.
-        let bytes = if query.fields.is_some() { 300 } else { 900 } * query.limit as usize;
+        // A record has about 650 bytes, its `_meta` 150. Most pages are full, and few are larger.
+        let bytes = if query.fields.is_some() { 300 } else { 900 } * query.limit.min(1_000) as usize;
         Self { query, texts, json: String::with_capacity(bytes), rows: 0, has_more: false, holes: Vec::new(), first: None, last: None }
     }
 

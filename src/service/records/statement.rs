@@ -305,7 +305,8 @@ fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_published: bool
         Without::HashUpTo(few) => {
             sql.push("case when (select count(*) from (select from pfa_overlay o where o.organization_id = ");
             sql.push_bind(reader.organization.clone());
-            sql.push(" limit ");
+            // In the order of the primary key, or else rows of others might be read to find these.
+            sql.push(" order by o.id limit ");
             sql.push_bind(few + 1);
             sql.push(") o) <= ");
             sql.push_bind(few);

@@ -23,8 +23,8 @@ const OVERHEAD: usize = 120;
 /// What a record takes in memory with its text, about; it sizes tables, the limit is in bytes.
 const RECORD: usize = 1024;
 
-/// Tells a row of the mirror from every other that the same record ever had: its version, and the transaction that
-/// wrote it, because somebody may mend a record by hand and leave the version as it was.
+/// Tells a row of the mirror from every other that the same record had in this database: its version, and the transaction
+/// that wrote it, because somebody may mend a record by hand and leave the version as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     version: i64,
@@ -42,8 +42,8 @@ pub(super) struct Unknown {
 #[derive(Debug)]
 pub(in crate::service) struct RecordTexts {
     texts: Cache<Key, (Stamp, Arc<str>), Bytes>,
-    /// Pages by their fingerprints, with the number of their rows.
-    pages: Cache<u64, usize, Rows>,
+    /// Pages by their fingerprints.
+    pages: Cache<u64, ()>,
 }
 
 /// An organization, hashed, and a record of it.
@@ -58,23 +58,14 @@ impl Weighter<Key, (Stamp, Arc<str>)> for Bytes {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Rows;
-
-impl Weighter<u64, usize> for Rows {
-    fn weight(&self, _: &u64, rows: &usize) -> u64 {
-        (*rows).max(1) as u64
-    }
-}
-
 impl RecordTexts {
     /// Remembers texts of so many bytes altogether; none with 0.
     pub fn new(bytes: usize) -> Self {
         let records = bytes / RECORD;
         Self {
             texts: Cache::with_weighter(records, bytes as u64, Bytes),
-            // Of a page whose records do not fit nothing would be remembered.
-            pages: Cache::with_weighter(records / 100, records as u64, Rows),
+            // When the texts of a page are not there any more, asking for them costs one more statement.
+            pages: Cache::new(records),
         }
     }
 
@@ -84,10 +75,10 @@ impl RecordTexts {
         if was_asked_for { Texts::Remembered } else { Texts::Read }
     }
 
-    /// Notes that a page was read, with so many rows.
-    pub(super) fn note_page(&self, query: &PageQuery, rows: usize) {
+    /// Notes that a page was read.
+    pub(super) fn note_page(&self, query: &PageQuery) {
         if query.fields.is_none() {
-            self.pages.insert(page_of(query), rows);
+            self.pages.insert(page_of(query), ());
         }
     }
 
@@ -139,12 +130,42 @@ pub(super) fn read_stamp(row: &PgRow, version: usize, transaction: usize) -> Res
 
 /// A page as every reader of the organization may ask for it: the sandbox is of no account.
 fn page_of(query: &PageQuery) -> u64 {
-    xxh3_64(format!("{:?} {:?} {:?} {:?} {}", query.reader.organization, query.filter, query.sort, query.cursor, query.limit).as_bytes())
+    let PageQuery { reader, filter, sort, cursor, limit, .. } = query;
+    let begin = cursor.as_ref().map(|cursor| (&cursor.values, cursor.id));
+    xxh3_64(format!("{:?} {filter:?} {sort:?} {begin:?} {limit}", reader.organization).as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::cursor::Cursor;
+    use crate::domain::filter::Filter;
+    use crate::domain::sort::Sort;
+    use crate::service::Reader;
+    use crate::service::records::CountKind;
+
+    fn second_page(organization: &str, session: Option<Uuid>, limit: u32, after: u128) -> PageQuery {
+        let reader = Reader { organization: organization.to_owned(), user: format!("{session:?}"), session };
+        let (filter, sort) = (Filter::default(), Sort::default());
+        let mut query = PageQuery { reader, filter, sort, fields: None, limit, cursor: None, count: CountKind::None };
+        query.cursor = Some(Cursor::new(query.fingerprint(), vec![None], Uuid::from_u128(after)));
+        query
+    }
+
+    #[test]
+    fn a_page_is_the_same_in_every_sandbox_whatever_its_size() {
+        let texts = RecordTexts::new(32 * 1024 * 1024);
+        let best = |query: &PageQuery| texts.best_for(query);
+        let page = second_page("HOLNG", None, 5_000, 1);
+        assert_eq!(best(&page), Texts::Read);
+        texts.note_page(&page);
+        assert_eq!(best(&second_page("HOLNG", Some(Uuid::from_u128(7)), 5_000, 1)), Texts::Remembered);
+        for other in [second_page("HOLNG", None, 5_000, 2), second_page("HOLNG", None, 100, 1), second_page("RIO", None, 5_000, 1)] {
+            assert_eq!(best(&other), Texts::Read);
+        }
+        let lean = PageQuery { fields: Some(Vec::new()), ..page };
+        assert_eq!(best(&lean), Texts::Read);
+    }
 
     #[test]
     fn memory_is_bounded_and_a_text_is_of_its_stamp() {
