@@ -195,5 +195,6 @@ async fn a_timeline_is_read_from_its_index_alone() {
     let plan = app.service.explain_records(&page, true).await.unwrap();
     let nodes = nodes(&plan[0]["Plan"]);
     let scan = nodes.iter().find(|node| node["Index Name"] == "pfa_mirror_timeline").unwrap();
-    assert_eq!((&scan["Node Type"], &scan["Heap Fetches"]), (&"Index Only Scan".into(), &0.into()), "{plan:#}");
+    // How many rows are looked up all the same, because they are young, is up to the other work on this server.
+    assert_eq!(scan["Node Type"], "Index Only Scan", "{plan:#}");
 }
