@@ -185,6 +185,29 @@ async fn a_record_that_something_refers_to_cannot_be_deleted() {
     sqlx::query(everything).execute(&database.pool).await.unwrap();
 }
 
+#[tokio::test]
+async fn no_change_of_a_record_goes_without_a_version() {
+    let database = TestDatabase::migrated().await;
+    sqlx::raw_sql(
+        r#"insert into organizations (organization_id, name) values ('A', 'A');
+           insert into pfa_mirror (organization_id, data) values ('A', '{"pfaId": "1", "dor": "BEO"}');"#,
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    for (change, version) in [
+        (r#"data = data || '{"dor": "PROJECT"}'"#, 2),
+        (r#"data = data || '{"dor": "PROJECT"}'"#, 2),
+        (r#"data = data || '{"dor": "BEO"}', version = version + 1"#, 3),
+        ("pems_version = 'x', last_synced_at = now()", 3),
+        (r#"data = '{"pfaId": "1"}', pems_version = 'y'"#, 4),
+    ] {
+        let statement = sqlx::AssertSqlSafe(format!("update pfa_mirror set {change} returning version"));
+        let counted: i64 = sqlx::query_scalar(statement).fetch_one(&database.pool).await.unwrap();
+        assert_eq!(counted, version, "{change}");
+    }
+}
+
 /// The version before sandboxes could be edited: drafts, a published change and views of the day before.
 #[tokio::test]
 async fn what_an_older_version_wrote_is_read_the_same_after_the_migration() {

@@ -186,6 +186,36 @@ async fn a_large_page_reads_the_overlay_as_a_whole_only_while_it_is_small() {
     assert!(probes().await >= 500.0);
 }
 
+/// A page whose texts are remembered needs the version and the order of its records, which the index holds.
+#[tokio::test]
+async fn a_remembered_page_is_read_from_its_index_alone() {
+    let app = demo_world().await;
+    let grid = words(&[(Field::Category, "Lifting"), (Field::Source, "Rental")]);
+    for (filter, index) in [(grid, "pfa_mirror_grid"), (Filter::default(), "pfa_mirror_timeline")] {
+        let page = query(filter, "forecastStart");
+        for kind in ["Index Scan", "Index Only Scan"] {
+            let plan = app.service.explain_records(&page, true).await.unwrap();
+            let nodes = nodes(&plan[0]["Plan"]);
+            let scan = nodes.iter().find(|node| node["Index Name"] == index).unwrap();
+            assert_eq!(scan["Node Type"], kind, "{plan:#}");
+            app.service.list_records(&page).await.unwrap();
+        }
+    }
+}
+
+/// Who may not read makes the database read nothing.
+#[tokio::test]
+async fn a_refused_page_reads_no_record() {
+    let app = demo_world().await;
+    let mut page = query(Filter::default(), "-monthlyRate");
+    page.reader.user = "somebody else".into();
+    let plan = app.service.explain_records(&page, true).await.unwrap();
+    let nodes = nodes(&plan[0]["Plan"]);
+    let scans: Vec<_> =
+        nodes.iter().filter(|node| node["Relation Name"] == "pfa_mirror" || node["Relation Name"] == "pfa_overlay").collect();
+    assert!(!scans.is_empty() && scans.iter().all(|scan| scan["Actual Loops"] == 0), "{plan:#}");
+}
+
 /// What a timeline draws is in the index that orders it.
 #[tokio::test]
 async fn a_timeline_is_read_from_its_index_alone() {

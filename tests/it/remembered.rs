@@ -73,13 +73,40 @@ async fn what_has_changed_is_read_anew() {
     assert_eq!(after, first_page(&fresh, 50).await);
     assert_eq!(after.iter().filter(|row| row["manufacturer"] == "Changed in PEMS").count(), 1);
 
-    // By hand, without one.
+    // By hand, which gives it one.
     let mended = "update pfa_mirror set data = data || '{\"manufacturer\": \"Mended by hand\"}' where id = (select min(id::text)::uuid from pfa_mirror)";
     sqlx::query(mended).execute(app.pool()).await.unwrap();
     let all = first_page(&app.service, 60).await;
     assert_eq!(all.iter().filter(|row| row["manufacturer"] == "Mended by hand").count(), 1);
     assert_eq!(first_page(&app.service, 50).await, first_page(&fresh, 50).await);
     assert_eq!(first_page(&app.service, 60).await, first_page(&fresh, 60).await);
+}
+
+/// A restored mirror counts the same versions again, for other data.
+#[tokio::test]
+async fn texts_of_a_mirror_that_was_restored_are_not_those_of_the_one_before() {
+    let app = test_app().await;
+    let mut raw: Vec<_> = Plan::demo().organizations[0].records().take(60).collect();
+    app.load("HOLNG", &raw).await;
+    sqlx::raw_sql("create table backup as select organization_id, id, data, version from pfa_mirror").execute(app.pool()).await.unwrap();
+    raw[5].insert("manufacturer".into(), json!("Before the restore"));
+    app.load("HOLNG", &raw).await;
+    assert!(first_page(&app.service, 50).await.iter().any(|row| row["manufacturer"] == "Before the restore"));
+    sqlx::raw_sql(
+        "truncate pfa_mirror, pfa_modification, pfa_overlay, pfa_mirror_history;
+         insert into pfa_mirror (organization_id, id, data, version) select * from backup",
+    )
+    .execute(app.pool())
+    .await
+    .unwrap();
+    raw[5].insert("manufacturer".into(), json!("After the restore"));
+    app.load("HOLNG", &raw).await;
+    let page = first_page(&app.service, 50).await;
+    assert_eq!(page, first_page(&app.service.clone().with_text_memory(0), 50).await);
+    assert_eq!(
+        page.iter().filter(|row| row["_meta"]["version"] == 2).map(|row| &row["manufacturer"]).collect::<Vec<_>>(),
+        ["After the restore"]
+    );
 }
 
 /// All records change together again and again: a page is of one moment, also when its texts are asked for after it.

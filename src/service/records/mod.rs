@@ -124,7 +124,7 @@ impl PfaMirrorService {
     /// # Errors
     /// When the database fails.
     pub async fn explain_records(&self, query: &PageQuery, is_measured: bool) -> Result<serde_json::Value> {
-        Ok(statement::explain(query, is_measured).build_query_scalar().fetch_one(&self.pool).await?)
+        Ok(statement::explain(query, self.texts.best_for(query), is_measured).build_query_scalar().fetch_one(&self.pool).await?)
     }
 
     /// The planner's guess at the number of matching records; nothing is read.

@@ -3,7 +3,7 @@
 
 use super::row::{META_WIDTH, read_cells, read_key, read_meta};
 use super::statement::{self, Texts};
-use super::texts::{RecordTexts, Unknown, read_stamp};
+use super::texts::{Origin, RecordTexts, Unknown};
 use super::{CountKind, Page, PageQuery, ReadingState};
 use crate::domain::cursor::Cursor;
 use crate::domain::row::{Meta, open_record, push_fields, push_record};
@@ -13,11 +13,10 @@ use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use std::sync::Arc;
-use uuid::Uuid;
 
-/// What stands before a page's rows in every row: the admission.
-const ADMISSION_WIDTH: usize = 5;
-/// Where the fields begin, or the stamp of the row, which the record's text follows.
+/// What stands before the columns of a page's rows: the admission's.
+const ADMISSION_WIDTH: usize = 6;
+/// Where the fields begin, or the record's text.
 const BODY: usize = ADMISSION_WIDTH + META_WIDTH;
 
 impl PfaMirrorService {
@@ -29,7 +28,7 @@ impl PfaMirrorService {
         let mut reading = self.read_page(query, self.texts.best_for(query)).await?;
         if !reading.holes.is_empty() {
             let unknown: Vec<Unknown> = reading.holes.iter().map(|hole| hole.record).collect();
-            match self.texts.read(&self.pool, &query.reader.organization, &unknown).await? {
+            match self.texts.read(&self.pool, &query.reader.organization, reading.admission()?.origin, &unknown).await? {
                 Some(texts) => reading.fill(&texts),
                 // A record has changed meanwhile: what was read is of no moment any more.
                 None => reading = self.read_page(query, Texts::Read).await?,
@@ -62,8 +61,9 @@ struct Reading<'a> {
     rows: usize,
     has_more: bool,
     holes: Vec<Hole>,
-    /// The first row, which tells of the admission, and the last one of the page.
-    first: Option<Admission>,
+    /// What the first row says.
+    admission: Option<Admission>,
+    /// The last row of the page.
     last: Option<PgRow>,
 }
 
@@ -73,62 +73,59 @@ struct Hole {
     record: Unknown,
 }
 
-/// What every row says of the reading as a whole.
+/// What the first row says of the reading as a whole.
+#[derive(Clone)]
 struct Admission {
     refusal: Option<String>,
     state: Option<ReadingState>,
     count: Option<i64>,
+    origin: Origin,
 }
 
 impl<'a> Reading<'a> {
     fn new(query: &'a PageQuery, texts: &'a RecordTexts) -> Self {
         // A record has about 650 bytes, its `_meta` 150. Most pages are full, and few are larger.
         let bytes = if query.fields.is_some() { 300 } else { 900 } * query.limit.min(1_000) as usize;
-        Self { query, texts, json: String::with_capacity(bytes), rows: 0, has_more: false, holes: Vec::new(), first: None, last: None }
+        Self { query, texts, json: String::with_capacity(bytes), rows: 0, has_more: false, holes: Vec::new(), admission: None, last: None }
     }
 
-    /// Adds a row; the one beyond the limit tells that there are more.
+    /// Adds a row, the admission first; the one beyond the limit tells that there are more.
     fn push(&mut self, row: PgRow) -> Result<()> {
-        if self.first.is_none() {
-            self.first = Some(read_admission(&row)?);
-        }
-        if row.try_get::<Option<Uuid>, _>(ADMISSION_WIDTH)?.is_none() {
+        let Some(admission) = &self.admission else {
+            self.admission = Some(read_admission(&row, &self.query.reader.organization)?);
             return Ok(());
-        }
+        };
         if self.rows == self.query.limit as usize {
             self.has_more = true;
             return Ok(());
         }
+        let origin = admission.origin;
         self.json.push(if self.rows == 0 { '[' } else { ',' });
         self.rows += 1;
         let meta = read_meta(&row, ADMISSION_WIDTH)?;
         if let Some(fields) = &self.query.fields {
             push_fields(&mut self.json, fields, &read_cells(&row, BODY, fields)?, Some(&meta));
         } else {
-            self.push_record(&row, &meta)?;
+            self.push_record(row.try_get(BODY)?, &meta, origin);
         }
         self.last = Some(row);
         Ok(())
     }
 
     /// Adds a whole record: with its text, or the one that is remembered, or none yet.
-    fn push_record(&mut self, row: &PgRow, meta: &Meta<'_>) -> Result<()> {
-        let organization = &self.query.reader.organization;
-        let stamp = read_stamp(row, ADMISSION_WIDTH + 1, BODY)?;
-        if let Some(text) = row.try_get::<Option<&str>, _>(BODY + 1)? {
-            if let Some(stamp) = stamp {
-                self.texts.remember(organization, meta.id, stamp, text);
+    fn push_record(&mut self, text: Option<&str>, meta: &Meta<'_>, origin: Origin) {
+        if let Some(text) = text {
+            // An overlay's text is of one reader, and may change without a version.
+            if meta.shown.is_none() {
+                self.texts.remember(origin, meta.id, meta.version, text);
             }
-            push_record(&mut self.json, text, meta);
-            return Ok(());
+            return push_record(&mut self.json, text, meta);
         }
-        let stamp = stamp.ok_or_else(|| Error::Database(sqlx::Error::Decode("a row has neither a text nor a stamp".into())))?;
-        let text = self.texts.get(organization, meta.id, stamp);
+        let text = self.texts.get(origin, meta.id, meta.version);
         if text.is_none() {
-            self.holes.push(Hole { at: self.json.len(), record: Unknown { id: meta.id, stamp } });
+            self.holes.push(Hole { at: self.json.len(), record: Unknown { id: meta.id, version: meta.version } });
         }
         push_record(&mut self.json, text.as_deref().unwrap_or_default(), meta);
-        Ok(())
     }
 
     /// Puts the missing texts in their places.
@@ -145,8 +142,12 @@ impl<'a> Reading<'a> {
         self.json = json;
     }
 
+    fn admission(&self) -> Result<&Admission> {
+        self.admission.as_ref().ok_or(Error::Database(sqlx::Error::RowNotFound))
+    }
+
     fn finish(mut self) -> Result<Page> {
-        let admission = self.first.ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
+        let admission = self.admission()?.clone();
         refusal(admission.refusal.as_deref(), &self.query.reader.organization)?;
         let state = admission.state.ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
         let next = match self.last {
@@ -158,13 +159,13 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn read_admission(row: &PgRow) -> Result<Admission> {
+fn read_admission(row: &PgRow, organization: &str) -> Result<Admission> {
     let refusal: Option<String> = row.try_get(0)?;
     let state = match refusal {
         Some(_) => None,
         None => Some(ReadingState { change_number: row.try_get(1)?, published_at: row.try_get(2)?, edit_count: row.try_get(3)? }),
     };
-    Ok(Admission { refusal, state, count: row.try_get(4)? })
+    Ok(Admission { refusal, state, count: row.try_get(4)?, origin: Origin::new(organization, row.try_get(5)?) })
 }
 
 /// Where the page ends: the sort keys stand last.

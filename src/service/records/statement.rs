@@ -1,6 +1,8 @@
 //! The composed statements: a page of the merged grid, and all of its rows for an export.
 //!
 //! ```text
+//! admission                                           -- one row: who may read, what state it is of
+//! union all
 //! (overlay of the sandbox   … order by … limit n+1)
 //! union all
 //! (published overlay without it   … order by … limit n+1)
@@ -20,6 +22,7 @@ use crate::service::records::order::{self, Segment};
 use crate::service::records::row::META_COLUMNS;
 use crate::service::records::{CountKind, PageQuery, predicates};
 use sqlx::{Postgres, QueryBuilder};
+use std::borrow::Cow;
 
 pub(super) type Builder = QueryBuilder<Postgres>;
 
@@ -49,7 +52,7 @@ enum Without {
 pub(super) enum Texts {
     /// From the statement.
     Read,
-    /// From memory, for whose sake a row tells its stamp only (see [`super::texts`]).
+    /// From memory: the row tells its version only, which the indexes of the grid hold (see [`super::texts`]).
     Remembered,
 }
 
@@ -64,15 +67,15 @@ enum Branch {
     Mirror,
 }
 
-/// The statement for a page: the admission, then the columns of `_meta`, the stamp and text of the record or the
-/// fields asked for, and the sort keys. At least one row, whose id is null when nothing matches.
+/// The statement for a page. The first row is the admission; the others have the columns of `_meta`, the text of the
+/// record or the fields asked for, and the sort keys, all behind the admission's columns. Who is refused gets no others, and nothing is read.
 pub(super) fn page(query: &PageQuery, texts: Texts) -> Builder {
     page_after(query, texts, "")
 }
 
 /// The plan of [`page`], measured or as it would be run.
-pub(super) fn explain(query: &PageQuery, is_measured: bool) -> Builder {
-    page_after(query, Texts::Read, if is_measured { "explain (analyze, buffers, format json) " } else { "explain (format json) " })
+pub(super) fn explain(query: &PageQuery, texts: Texts, is_measured: bool) -> Builder {
+    page_after(query, texts, if is_measured { "explain (analyze, buffers, format json) " } else { "explain (format json) " })
 }
 
 /// Row by row: as one text, put together in the database, the same page took a third longer.
@@ -81,31 +84,24 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
     let splits = splits_mirror(query);
     // A row of the hash costs a quarter of a probe.
     let without = if query.limit < LARGE_PAGE { Without::Probes } else { Without::HashUpTo(2 * i64::from(query.limit)) };
+    let columns = page_columns(query);
+    sql.push("with admission as materialized (");
+    push_admission(&mut sql, query);
     if splits {
-        sql.push("with head as materialized (");
+        sql.push("), head as materialized (");
         push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head, without, texts);
         push_limit(&mut sql, query);
-        sql.push(") ");
     }
-    sql.push("select refusal, change_number, last_published_at, edit_count, count, page.");
-    sql.push(META_COLUMNS);
-    match &query.fields {
-        None => {
-            sql.push(", stamp, data::text");
-        }
-        Some(fields) => {
-            for index in 0..fields.len() {
-                sql.push(format_args!(", f{index}"));
-            }
-        }
+    // One row for all of them: repeated in every row it would be a third of what is sent beside the texts.
+    sql.push(") select refusal, change_number, last_published_at, edit_count, count, mirror");
+    for _ in &columns {
+        sql.push(", null");
     }
-    for index in 0..query.sort.keys().len() {
-        sql.push(format_args!(", k{index}"));
+    sql.push(" from admission union all select null, null, null, null, null, null");
+    for column in &columns {
+        sql.push(format_args!(", {column}"));
     }
     sql.push(" from (");
-    push_admission(&mut sql, query);
-    // One row on the left, so the join has one row of its own and the order of the right side.
-    sql.push(") admission left join (");
     for (index, branch) in branches(&query.reader).into_iter().enumerate() {
         if index > 0 {
             sql.push(" union all ");
@@ -125,8 +121,19 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
     }
     order::push_merged_order(&mut sql, &query.sort);
     push_limit(&mut sql, query);
-    sql.push(") page on admission.refusal is null");
+    sql.push(") page where (select refusal from admission) is null");
     sql
+}
+
+/// The columns of a page's rows: those of `_meta`, the record's text or the fields asked for, the sort keys.
+fn page_columns(query: &PageQuery) -> Vec<Cow<'static, str>> {
+    let mut columns: Vec<_> = META_COLUMNS.split(", ").map(Cow::Borrowed).collect();
+    match &query.fields {
+        None => columns.push("data::text".into()),
+        Some(fields) => columns.extend((0..fields.len()).map(|index| format!("f{index}").into())),
+    }
+    columns.extend((0..query.sort.keys().len()).map(|index| format!("k{index}").into()));
+    columns
 }
 
 /// All matching rows, one by one in order: the fields asked for, or the columns of `_meta` and the record's
@@ -216,8 +223,9 @@ fn whole_segment(query: &PageQuery) -> Segment {
     if excludes_nulls(query) { Segment::Head } else { Segment::Whole }
 }
 
-/// `refusal, change_number, last_published_at, edit_count, count`, in one row: whether the reader may ask, what state the answer is
-/// of, and the exact count, if it is asked for. `pfa_refusal` would be planned anew in every call.
+/// `refusal, change_number, last_published_at, edit_count, count, mirror`, in one row: whether the reader may ask, what state the answer is
+/// of, the exact count, if it is asked for, and which mirror it is: another one after a restore, which counts the same versions again.
+/// `pfa_refusal` would be planned anew in every call.
 fn push_admission(sql: &mut Builder, query: &PageQuery) {
     sql.push("select case when o.organization_id is null then 'organization'");
     sql.push(if query.reader.session.is_some() { " when s.id is null then 'session' end" } else { " end" });
@@ -228,7 +236,7 @@ fn push_admission(sql: &mut Builder, query: &PageQuery) {
     } else {
         sql.push("null::bigint");
     }
-    sql.push(" as count from (values (1)) one left join organizations o on o.organization_id = ");
+    sql.push(" as count, pg_relation_filenode('pfa_mirror') || ' ' || pg_postmaster_start_time() as mirror from (values (1)) one left join organizations o on o.organization_id = ");
     sql.push_bind(query.reader.organization.clone());
     if query.reader.session.is_some() {
         sql.push(" left join pfa_session s on s.organization_id = ");
@@ -246,10 +254,10 @@ fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, seg
     sql.push("select r.id, r.version, ");
     match &query.fields {
         None if branch == Branch::Mirror && texts == Texts::Remembered => {
-            sql.push("r.xmin as stamp, null::jsonb as data");
+            sql.push("null::jsonb as data");
         }
         None => {
-            sql.push(if branch == Branch::Mirror { "r.xmin as stamp, r.data" } else { "null::xid as stamp, r.data" });
+            sql.push("r.data");
         }
         Some(fields) => {
             for (index, field) in fields.iter().enumerate() {

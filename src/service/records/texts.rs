@@ -2,17 +2,17 @@
 //!
 //! PostgreSQL spends three fifths of a page's time on writing JSONB as text. A grid asks for the same page again and
 //! again: after every edit, after every publication, in a colleague's sandbox; and nearly all of its records are
-//! the same then. So their texts are remembered, each with the [`Stamp`] of the row that it was read from. A page that
-//! was asked for before is read without the texts of the mirror, still in one snapshot, and those that nobody
-//! remembers are asked for after it.
+//! the same then. So their texts are remembered, each with the version that it is of. A page that was asked for before
+//! is read without the texts of the mirror, still in one snapshot and, as indexes hold the version, mostly from an index
+//! alone; texts that nobody remembers are asked for after it. That no record changes without its version, not even by
+//! hand, is the database's care (`pfa_mirror_counts_changes`).
 
 use crate::error::Result;
 use crate::service::records::PageQuery;
 use crate::service::records::statement::Texts;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use sqlx::postgres::PgRow;
-use sqlx::{PgPool, Row as _, ValueRef as _};
+use sqlx::PgPool;
 use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -23,37 +23,40 @@ const OVERHEAD: usize = 120;
 /// What a record takes in memory with its text, about; it sizes tables, the limit is in bytes.
 const RECORD: usize = 1024;
 
-/// Tells a row of the mirror from every other that the same record had in this database: its version, and the transaction
-/// that wrote it, because somebody may mend a record by hand and leave the version as it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    version: i64,
-    transaction: u32,
+/// What texts are of: the mirror of an organization, or of one that was restored in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Origin(u64);
+
+impl Origin {
+    /// An organization in a mirror with this name.
+    pub fn new(organization: &str, mirror: &str) -> Self {
+        Self(xxh3_64(format!("{organization:?} {mirror}").as_bytes()))
+    }
 }
 
 /// A hole in a page: a record of which the text is not remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unknown {
     pub id: Uuid,
-    pub stamp: Stamp,
+    pub version: i64,
 }
 
 /// Remembered texts of records of all organizations, and which pages were asked for, both bounded.
 #[derive(Debug)]
 pub(in crate::service) struct RecordTexts {
-    texts: Cache<Key, (Stamp, Arc<str>), Bytes>,
+    texts: Cache<Key, (i64, Arc<str>), Bytes>,
     /// Pages by their fingerprints.
     pages: Cache<u64, ()>,
 }
 
-/// An organization, hashed, and a record of it.
-type Key = (u64, Uuid);
+/// A record.
+type Key = (Origin, Uuid);
 
 #[derive(Debug, Clone)]
 struct Bytes;
 
-impl Weighter<Key, (Stamp, Arc<str>)> for Bytes {
-    fn weight(&self, _: &Key, (_, text): &(Stamp, Arc<str>)) -> u64 {
+impl Weighter<Key, (i64, Arc<str>)> for Bytes {
+    fn weight(&self, _: &Key, (_, text): &(i64, Arc<str>)) -> u64 {
         (text.len() + OVERHEAD) as u64
     }
 }
@@ -82,50 +85,43 @@ impl RecordTexts {
         }
     }
 
-    /// The text of a record as it stands in the row with this stamp.
-    pub(super) fn get(&self, organization: &str, id: Uuid, stamp: Stamp) -> Option<Arc<str>> {
-        self.texts.get(&(xxh3_64(organization.as_bytes()), id)).filter(|(known, _)| *known == stamp).map(|(_, text)| text)
+    /// The text of a record in this version.
+    pub(super) fn get(&self, origin: Origin, id: Uuid, version: i64) -> Option<Arc<str>> {
+        self.texts.get(&(origin, id)).filter(|(known, _)| *known == version).map(|(_, text)| text)
     }
 
     /// Remembers the text of a record, if it is not remembered yet.
-    pub(super) fn remember(&self, organization: &str, id: Uuid, stamp: Stamp, text: &str) {
-        if self.get(organization, id, stamp).is_some() {
+    pub(super) fn remember(&self, origin: Origin, id: Uuid, version: i64, text: &str) {
+        if self.texts.capacity() == 0 || self.get(origin, id, version).is_some() {
             return;
         }
-        self.texts.insert((xxh3_64(organization.as_bytes()), id), (stamp, text.into()));
+        self.texts.insert((origin, id), (version, text.into()));
     }
 
-    /// Reads the texts of records, and remembers them; nothing when one of them is not any more what its stamp says.
-    pub(super) async fn read(&self, pool: &PgPool, organization: &str, unknown: &[Unknown]) -> Result<Option<Vec<Arc<str>>>> {
+    /// Reads the texts of records, and remembers them; nothing when one of them has another version by now.
+    pub(super) async fn read(
+        &self,
+        pool: &PgPool,
+        organization: &str,
+        origin: Origin,
+        unknown: &[Unknown],
+    ) -> Result<Option<Vec<Arc<str>>>> {
         let ids: Vec<Uuid> = unknown.iter().map(|record| record.id).collect();
-        let rows = sqlx::query("select id, version, xmin, data::text from pfa_mirror where organization_id = $1 and id = any ($2)")
-            .bind(organization)
-            .bind(ids)
-            .fetch_all(pool)
-            .await?;
+        let rows = sqlx::query!(
+            r#"select id, version, data::text as "text!" from pfa_mirror where organization_id = $1 and id = any ($2)"#,
+            organization,
+            &ids
+        )
+        .fetch_all(pool)
+        .await?;
         let mut found = HashMap::with_capacity(rows.len());
-        for row in &rows {
-            let (id, text): (Uuid, &str) = (row.try_get(0)?, row.try_get(3)?);
-            if let Some(stamp) = read_stamp(row, 1, 2)? {
-                self.remember(organization, id, stamp, text);
-                found.insert(id, (stamp, Arc::<str>::from(text)));
-            }
+        for row in rows {
+            self.remember(origin, row.id, row.version, &row.text);
+            found.insert(row.id, (row.version, Arc::<str>::from(row.text)));
         }
-        let text = |record: &Unknown| found.get(&record.id).filter(|(stamp, _)| *stamp == record.stamp).map(|(_, text)| text.clone());
+        let text = |record: &Unknown| found.get(&record.id).filter(|(version, _)| *version == record.version).map(|(_, text)| text.clone());
         Ok(unknown.iter().map(text).collect())
     }
-}
-
-/// The stamp of a row with its version and transaction in these columns; none on a row of an overlay.
-pub(super) fn read_stamp(row: &PgRow, version: usize, transaction: usize) -> Result<Option<Stamp>> {
-    let raw = row.try_get_raw(transaction)?;
-    if raw.is_null() {
-        return Ok(None);
-    }
-    // sqlx knows no transaction ids: four bytes.
-    let bytes = raw.as_bytes().ok().and_then(|bytes| bytes.try_into().ok());
-    let transaction = bytes.map(u32::from_be_bytes).ok_or_else(|| sqlx::Error::Decode("a transaction id has four bytes".into()))?;
-    Ok(Some(Stamp { version: row.try_get(version)?, transaction }))
 }
 
 /// A page as every reader of the organization may ask for it: the sandbox is of no account.
@@ -168,19 +164,27 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_a_text_is_of_its_stamp() {
+    fn memory_is_bounded_and_a_text_is_of_its_version() {
         let texts = RecordTexts::new(100_000);
-        let stamp = Stamp { version: 1, transaction: 7 };
+        let origin = Origin::new("HOLNG", "16384 2026-11-26");
         for id in 0..1_000 {
-            texts.remember("HOLNG", Uuid::from_u128(id), stamp, &"x".repeat(1_000));
+            texts.remember(origin, Uuid::from_u128(id), 1, &"x".repeat(1_000));
         }
         assert!((50_000..=100_000).contains(&texts.texts.weight()), "{} bytes", texts.texts.weight());
-        let kept = (0..1_000).map(Uuid::from_u128).find(|id| texts.get("HOLNG", *id, stamp).is_some()).unwrap();
-        assert_eq!(texts.get("HOLNG", kept, Stamp { version: 2, ..stamp }), None);
-        assert_eq!(texts.get("HOLNG", kept, Stamp { transaction: 8, ..stamp }), None);
-        assert_eq!(texts.get("RIO", kept, stamp), None);
-        let later = Stamp { version: 2, transaction: 9 };
-        texts.remember("HOLNG", kept, later, "{}");
-        assert_eq!((texts.get("HOLNG", kept, stamp), texts.get("HOLNG", kept, later).as_deref()), (None, Some("{}")));
+        let kept = (0..1_000).map(Uuid::from_u128).find(|id| texts.get(origin, *id, 1).is_some()).unwrap();
+        assert_eq!(texts.get(origin, kept, 2), None);
+        for other in [("RIO", "16384 2026-11-26"), ("HOLNG", "16999 2026-11-26"), ("HOLNG", "16384 2026-11-27")] {
+            assert_eq!(texts.get(Origin::new(other.0, other.1), kept, 1), None);
+        }
+        texts.remember(origin, kept, 2, "{}");
+        assert_eq!((texts.get(origin, kept, 1), texts.get(origin, kept, 2).as_deref()), (None, Some("{}")));
+    }
+
+    #[test]
+    fn without_memory_nothing_is_remembered() {
+        let texts = RecordTexts::new(0);
+        let origin = Origin::new("HOLNG", "16384");
+        texts.remember(origin, Uuid::nil(), 1, "{}");
+        assert_eq!(texts.get(origin, Uuid::nil(), 1), None);
     }
 }
