@@ -12,7 +12,7 @@ use pfa_vanguard::domain::sort::Sort;
 use pfa_vanguard::service::Reader;
 use pfa_vanguard::service::demo::LATER_LIFTING;
 use pfa_vanguard::service::records::{CountKind, PageQuery};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 async fn demo_world() -> TestApp {
     let app = test_app().await;
@@ -90,6 +90,13 @@ fn grid_pages() -> Vec<(Filter, &'static str, &'static str)> {
         (flagged(Field::IsFundsTransferable), "forecastStart", "pfa_mirror_funds_transferable"),
         (flagged(Field::IsDiscontinued), "forecastStart", "pfa_mirror_discontinued"),
     ]
+}
+
+/// Pages of a category in another order than that of the grid's index.
+fn sorted_categories(category: &str) -> [(Filter, &'static str); 3] {
+    let category = words(&[(Field::Category, category)]);
+    let actualized = Filter { flags: [(Field::IsActualized, false)].into(), ..category.clone() };
+    [(category.clone(), "class"), (category, "-monthlyRate"), (actualized, "dor")]
 }
 
 #[tokio::test]
@@ -200,6 +207,33 @@ async fn a_remembered_page_is_read_from_its_index_alone() {
             assert_eq!(scan["Node Type"], kind, "{plan:#}");
             app.service.list_records(&page).await.unwrap();
         }
+    }
+}
+
+/// A category in another order than that of the grid's index is found and sorted without its records, and a hash tells which of
+/// them the overlay has, unless the overlay is large.
+#[tokio::test]
+async fn a_category_is_sorted_without_its_records() {
+    let app = demo_world().await;
+    let pages = sorted_categories("Welding").map(|(filter, sort)| query(filter, sort));
+    let mut before = Vec::new();
+    for page in &pages {
+        let plan = app.service.explain_records(page, true).await.unwrap();
+        let nodes = nodes(&plan[0]["Plan"]);
+        let scan = nodes.iter().find(|node| node["Relation Name"] == "pfa_mirror").unwrap();
+        assert_eq!((&scan["Node Type"], &scan["Index Name"]), (&json!("Index Only Scan"), &json!("pfa_mirror_grid")), "{plan:#}");
+        before.push(app.service.list_records(page).await.unwrap().rows);
+    }
+    let many = "insert into pfa_overlay (organization_id, id, data, version, last_synced_at, session_id, sync_state, modified_fields, modified_by, modified_at)
+                select 'HOLNG', gen_random_uuid(), '{\"pfaId\": \"X\"}', 1, now(), gen_random_uuid(), 'draft', '{}', 'ben', now() from generate_series(1, 50001)";
+    sqlx::query(many).execute(app.pool()).await.unwrap();
+    for (page, before) in pages.iter().zip(before) {
+        assert_eq!(app.service.list_records(page).await.unwrap().rows, before);
+        let plan = app.service.explain_records(page, true).await.unwrap();
+        let hashed = nodes(&plan[0]["Plan"])
+            .into_iter()
+            .filter(|node| node["Parent Relationship"] == "SubPlan" && node["Relation Name"] == "pfa_overlay");
+        assert_eq!(hashed.map(|node| node["Actual Loops"].as_i64().unwrap()).sum::<i64>(), 0, "{plan:#}");
     }
 }
 

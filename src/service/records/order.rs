@@ -21,13 +21,20 @@ pub(super) enum Segment {
 }
 
 /// `order by` of a branch over the columns of `r`.
-pub(super) fn push_branch_order(sql: &mut Builder, sort: &Sort, segment: Segment) {
+pub(super) fn push_branch_order(sql: &mut Builder, query: &PageQuery, segment: Segment) {
+    let sort = &query.sort;
     sql.push(" order by ");
     for (index, key) in sort.keys().iter().enumerate() {
         // In the head there are no nulls, and in the tail nothing else: without the clause a
         // backward index scan delivers the descending order.
         let has_nulls = key.field.is_nullable() && (index > 0 || segment == Segment::Whole);
-        push_key(sql, index, &format!("r.{}", key.field.column()), *key, has_nulls);
+        // A category has classes of its own, which no statistics tell: the planner would walk through those of all others to
+        // save a sort. No index has this expression.
+        let column = match key.field {
+            Field::Class if query.filter.words.contains_key(&Field::Category) => "(r.class || '')".to_owned(),
+            field => format!("r.{}", field.column()),
+        };
+        push_key(sql, index, &column, *key, has_nulls);
     }
     if !sort.is_unique() {
         sql.push(", r.id");

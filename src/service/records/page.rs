@@ -7,7 +7,7 @@ use super::texts::{Origin, RecordTexts, Unknown};
 use super::{CountKind, Page, PageQuery, ReadingState};
 use crate::domain::cursor::Cursor;
 use crate::domain::row::{Meta, open_record, push_fields, push_record};
-use crate::error::{Error, Result, refusal};
+use crate::error::{Error, Result};
 use crate::service::PfaMirrorService;
 use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
@@ -15,7 +15,7 @@ use sqlx::postgres::PgRow;
 use std::sync::Arc;
 
 /// What stands before the columns of a page's rows: the admission's.
-const ADMISSION_WIDTH: usize = 6;
+const ADMISSION_WIDTH: usize = 5;
 /// Where the fields begin, or the record's text.
 const BODY: usize = ADMISSION_WIDTH + META_WIDTH;
 
@@ -74,10 +74,9 @@ struct Hole {
 }
 
 /// What the first row says of the reading as a whole.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Admission {
-    refusal: Option<String>,
-    state: Option<ReadingState>,
+    state: ReadingState,
     count: Option<i64>,
     origin: Origin,
 }
@@ -142,30 +141,30 @@ impl<'a> Reading<'a> {
         self.json = json;
     }
 
-    fn admission(&self) -> Result<&Admission> {
-        self.admission.as_ref().ok_or(Error::Database(sqlx::Error::RowNotFound))
+    /// Nothing was read for whom it is not there.
+    fn admission(&self) -> Result<Admission> {
+        let reader = &self.query.reader;
+        let admission = self.admission.ok_or_else(|| Error::OrganizationNotFound(reader.organization.clone()))?;
+        if reader.session.is_some() && admission.state.edit_count.is_none() {
+            return Err(Error::SessionNotFound);
+        }
+        Ok(admission)
     }
 
     fn finish(mut self) -> Result<Page> {
-        let admission = self.admission()?.clone();
-        refusal(admission.refusal.as_deref(), &self.query.reader.organization)?;
-        let state = admission.state.ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
+        let admission = self.admission()?;
         let next = match self.last {
             Some(last) if self.has_more => Some(next_cursor(self.query, &last)?),
             _ => None,
         };
         self.json.push_str(if self.rows == 0 { "[]" } else { "]" });
-        Ok(Page { rows: self.json, next, count: admission.count, state })
+        Ok(Page { rows: self.json, next, count: admission.count, state: admission.state })
     }
 }
 
 fn read_admission(row: &PgRow, organization: &str) -> Result<Admission> {
-    let refusal: Option<String> = row.try_get(0)?;
-    let state = match refusal {
-        Some(_) => None,
-        None => Some(ReadingState { change_number: row.try_get(1)?, published_at: row.try_get(2)?, edit_count: row.try_get(3)? }),
-    };
-    Ok(Admission { refusal, state, count: row.try_get(4)?, origin: Origin::new(organization, row.try_get(5)?) })
+    let state = ReadingState { change_number: row.try_get(0)?, published_at: row.try_get(1)?, edit_count: row.try_get(2)? };
+    Ok(Admission { state, count: row.try_get(3)?, origin: Origin::new(organization, row.try_get(4)?) })
 }
 
 /// Where the page ends: the sort keys stand last.

@@ -14,7 +14,7 @@
 //! Every branch delivers its own order from an index and, for a page, stops at the limit; PostgreSQL merges
 //! them. Columns come from the closed list of [`Field`]s, values are always bound.
 
-use crate::domain::field::Kind;
+use crate::domain::field::{Field, Kind};
 use crate::domain::filter::Filter;
 use crate::domain::sort::Direction;
 use crate::service::Reader;
@@ -23,13 +23,16 @@ use crate::service::records::row::META_COLUMNS;
 use crate::service::records::{CountKind, PageQuery, predicates};
 use sqlx::{Postgres, QueryBuilder};
 use std::borrow::Cow;
+use uuid::Uuid;
 
 pub(super) type Builder = QueryBuilder<Postgres>;
 
-/// `pfa_everybody()` as the value that it is: to plan the function anew in each statement takes a tenth of a page's time.
+/// `pfa_everybody()`, the nil UUID, as the value that it is: to plan the function anew in each statement takes a tenth of a page's time.
 const EVERYBODY: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
 /// From so many rows on a page is large.
 const LARGE_PAGE: u32 = 500;
+/// So many rows of an overlay are read at most to make a hash of them, which takes six milliseconds.
+const MOST_HASHED: i64 = 50_000;
 
 /// How rows that an overlay has are told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,6 +45,9 @@ enum Without {
     /// probes are a third of what the database does. It looks at the overlay of all sandboxes, because that is what is
     /// read for the hash; and at the rows themselves, because statistics are late.
     HashUpTo(i64),
+    /// By a hash of a much larger overlay: for pages that may have to sort a category, of which far more rows are looked at than
+    /// shown. Else by calls of a function that the planner takes for cheap, or it would avoid the sort for their sake.
+    HashOrCalls,
     /// By a hash of all ids in the overlay, made once: for readings of everything, where a probe a row was a
     /// third of the time. It needs memory for them (see `export`).
     Hash,
@@ -68,7 +74,7 @@ enum Branch {
 }
 
 /// The statement for a page. The first row is the admission; the others have the columns of `_meta`, the text of the
-/// record or the fields asked for, and the sort keys, all behind the admission's columns. Who is refused gets no others, and nothing is read.
+/// record or the fields asked for, and the sort keys, all behind the admission's columns. Who is refused gets no others, and no record is read.
 pub(super) fn page(query: &PageQuery, texts: Texts) -> Builder {
     page_after(query, texts, "")
 }
@@ -82,8 +88,12 @@ pub(super) fn explain(query: &PageQuery, texts: Texts, is_measured: bool) -> Bui
 fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
     let mut sql = Builder::new(prefix);
     let splits = splits_mirror(query);
-    // A row of the hash costs a quarter of a probe.
-    let without = if query.limit < LARGE_PAGE { Without::Probes } else { Without::HashUpTo(2 * i64::from(query.limit)) };
+    let without = match query.limit {
+        _ if sorts_a_category(query) => Without::HashOrCalls,
+        0..LARGE_PAGE => Without::Probes,
+        // A row of the hash costs a quarter of a probe.
+        limit => Without::HashUpTo(2 * i64::from(limit)),
+    };
     let columns = page_columns(query);
     sql.push("with admission as materialized (");
     push_admission(&mut sql, query);
@@ -93,11 +103,11 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
         push_limit(&mut sql, query);
     }
     // One row for all of them: repeated in every row it would be a third of what is sent beside the texts.
-    sql.push(") select refusal, change_number, last_published_at, edit_count, count, mirror");
+    sql.push(") select change_number, last_published_at, edit_count, count, mirror");
     for _ in &columns {
         sql.push(", null");
     }
-    sql.push(" from admission union all select null, null, null, null, null, null");
+    sql.push(" from admission union all select null, null, null, null, null");
     for column in &columns {
         sql.push(format_args!(", {column}"));
     }
@@ -121,8 +131,17 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
     }
     order::push_merged_order(&mut sql, &query.sort);
     push_limit(&mut sql, query);
-    sql.push(") page where (select refusal from admission) is null");
+    sql.push(") page where exists (select from admission");
+    sql.push(if query.reader.session.is_some() { " where edit_count is not null)" } else { ")" });
     sql
+}
+
+/// Whether a page names a category but not the order in which the index of the grid has its records: then it may have to find and
+/// sort all of them, which the index can do alone as long as nobody asks for their texts.
+pub(super) fn sorts_a_category(query: &PageQuery) -> bool {
+    let named = |field| query.filter.words.get(&field).map_or(0, Vec::len);
+    let is_in_order = named(Field::Category) == 1 && named(Field::Source) == 1 && query.sort.keys()[0].field == Field::ForecastStart;
+    named(Field::Category) > 0 && !is_in_order
 }
 
 /// The columns of a page's rows: those of `_meta`, the record's text or the fields asked for, the sort keys.
@@ -223,30 +242,29 @@ fn whole_segment(query: &PageQuery) -> Segment {
     if excludes_nulls(query) { Segment::Head } else { Segment::Whole }
 }
 
-/// `refusal, change_number, last_published_at, edit_count, count, mirror`, in one row: whether the reader may ask, what state the answer is
-/// of, the exact count, if it is asked for, and which mirror it is: another one after a restore, which counts the same versions again.
-/// `pfa_refusal` would be planned anew in every call.
+/// `change_number, last_published_at, edit_count, count, mirror`: what state the answer is of, the exact count, if it is asked for, and
+/// which mirror it is of: another one after a restore, which counts the same versions again. No row when the organization is not
+/// there, no edit count when the session is not the reader's. `pfa_refusal` would be planned anew in every call.
 fn push_admission(sql: &mut Builder, query: &PageQuery) {
-    sql.push("select case when o.organization_id is null then 'organization'");
-    sql.push(if query.reader.session.is_some() { " when s.id is null then 'session' end" } else { " end" });
-    sql.push(" as refusal, o.change_number, o.last_published_at, ");
-    sql.push(if query.reader.session.is_some() { "s.edit_count, " } else { "null::bigint as edit_count, " });
-    if query.count == CountKind::Exact {
-        push_count(sql, query);
-    } else {
-        sql.push("null::bigint");
-    }
-    sql.push(" as count, pg_relation_filenode('pfa_mirror') || ' ' || pg_postmaster_start_time() as mirror from (values (1)) one left join organizations o on o.organization_id = ");
-    sql.push_bind(query.reader.organization.clone());
+    sql.push("select o.change_number, o.last_published_at, ");
     if query.reader.session.is_some() {
-        sql.push(" left join pfa_session s on s.organization_id = ");
+        sql.push("(select s.edit_count from pfa_session s where s.organization_id = ");
         sql.push_bind(query.reader.organization.clone());
         sql.push(" and s.id = ");
         sql.push_bind(query.reader.session);
         sql.push(" and s.user_id = ");
         sql.push_bind(query.reader.user.clone());
-        sql.push(" and s.status <> 'discarded'");
+        sql.push(" and s.status <> 'discarded') as edit_count, ");
+    } else {
+        sql.push("null::bigint as edit_count, ");
     }
+    if query.count == CountKind::Exact {
+        push_count(sql, query);
+    } else {
+        sql.push("null::bigint");
+    }
+    sql.push(" as count, pg_relation_filenode('pfa_mirror') || ' ' || pg_postmaster_start_time() as mirror from organizations o where o.organization_id = ");
+    sql.push_bind(query.reader.organization.clone());
 }
 
 /// `select … from … where … order by …` of one branch.
@@ -282,7 +300,7 @@ fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, seg
     push_from(sql, &query.reader, branch, without);
     predicates::push_filter(sql, &query.filter);
     order::push_segment(sql, query, segment);
-    order::push_branch_order(sql, &query.sort, segment);
+    order::push_branch_order(sql, query, segment);
 }
 
 fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch, without: Without) {
@@ -310,21 +328,31 @@ fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_published: bool
     match without {
         Without::Probes => push_probe(sql, reader, with_published),
         Without::Hash => push_hash(sql, reader, with_published),
-        Without::HashUpTo(few) => {
-            sql.push("case when (select count(*) from (select from pfa_overlay o where o.organization_id = ");
-            sql.push_bind(reader.organization.clone());
-            // In the order of the primary key, or else rows of others might be read to find these.
-            sql.push(" order by o.id limit ");
-            sql.push_bind(few + 1);
-            sql.push(") o) <= ");
-            sql.push_bind(few);
-            sql.push(" then ");
-            push_hash(sql, reader, with_published);
-            sql.push(" else ");
-            push_probe(sql, reader, with_published);
-            sql.push(" end");
-        }
+        Without::HashUpTo(few) => push_hash_up_to(sql, reader, with_published, few, push_probe),
+        Without::HashOrCalls => push_hash_up_to(sql, reader, with_published, MOST_HASHED, push_call),
     }
+}
+
+fn push_hash_up_to(sql: &mut Builder, reader: &Reader, with_published: bool, few: i64, push_else: fn(&mut Builder, &Reader, bool)) {
+    sql.push("case when (select count(*) from (select from pfa_overlay o where o.organization_id = ");
+    sql.push_bind(reader.organization.clone());
+    // In the order of the primary key, or else rows of others might be read to find these.
+    sql.push(" order by o.id limit ");
+    sql.push_bind(few + 1);
+    sql.push(") o) <= ");
+    sql.push_bind(few);
+    sql.push(" then ");
+    push_hash(sql, reader, with_published);
+    sql.push(" else ");
+    push_else(sql, reader, with_published);
+    sql.push(" end");
+}
+
+fn push_call(sql: &mut Builder, reader: &Reader, with_published: bool) {
+    let published = with_published.then_some(Uuid::nil());
+    sql.push("not pfa_is_overlaid(r.organization_id, r.id, ");
+    sql.push_bind(reader.session.into_iter().chain(published).collect::<Vec<_>>());
+    sql.push(")");
 }
 
 fn push_probe(sql: &mut Builder, reader: &Reader, with_published: bool) {

@@ -9,7 +9,7 @@
 
 use crate::error::Result;
 use crate::service::records::PageQuery;
-use crate::service::records::statement::Texts;
+use crate::service::records::statement::{Texts, sorts_a_category};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sqlx::PgPool;
@@ -72,10 +72,11 @@ impl RecordTexts {
         }
     }
 
-    /// How a page is best read: without texts when it was asked for before, by anybody.
+    /// How a page is best read: without texts when it was asked for before, by anybody, or when it may have to sort
+    /// many records, of which it shows few.
     pub(super) fn best_for(&self, query: &PageQuery) -> Texts {
-        let was_asked_for = query.fields.is_none() && self.pages.get(&page_of(query)).is_some();
-        if was_asked_for { Texts::Remembered } else { Texts::Read }
+        let is_without = query.fields.is_none() && (sorts_a_category(query) || self.pages.get(&page_of(query)).is_some());
+        if is_without { Texts::Remembered } else { Texts::Read }
     }
 
     /// Notes that a page was read.
@@ -135,6 +136,7 @@ fn page_of(query: &PageQuery) -> u64 {
 mod tests {
     use super::*;
     use crate::domain::cursor::Cursor;
+    use crate::domain::field::Field;
     use crate::domain::filter::Filter;
     use crate::domain::sort::Sort;
     use crate::service::Reader;
@@ -161,6 +163,22 @@ mod tests {
         }
         let lean = PageQuery { fields: Some(Vec::new()), ..page };
         assert_eq!(best(&lean), Texts::Read);
+    }
+
+    #[test]
+    fn a_category_that_may_have_to_be_sorted_is_never_read_with_texts() {
+        let texts = RecordTexts::new(32 * 1024 * 1024);
+        let page = |sort: &str, sources: usize, fields| {
+            let sources: Vec<_> = ["Rental", "Purchase"].into_iter().take(sources).map(str::to_owned).collect();
+            let words = [(Field::Category, vec!["Lifting".to_owned()]), (Field::Source, sources)];
+            let filter = Filter { words: words.into_iter().filter(|(_, words)| !words.is_empty()).collect(), ..Filter::default() };
+            PageQuery { filter, sort: Sort::parse(sort).unwrap(), fields, cursor: None, ..second_page("HOLNG", None, 100, 1) }
+        };
+        assert_eq!(texts.best_for(&page("forecastStart", 1, None)), Texts::Read);
+        for (sort, sources) in [("forecastStart", 0), ("forecastStart", 2), ("class", 1)] {
+            assert_eq!(texts.best_for(&page(sort, sources, None)), Texts::Remembered);
+        }
+        assert_eq!(texts.best_for(&page("class", 1, Some(vec![Field::PfaId]))), Texts::Read);
     }
 
     #[test]
