@@ -37,10 +37,14 @@ echo "$records records, $org, $(nproc) cores, pool ${PFA_POOL_SIZE:-8}, $seconds
 echo
 echo "| load | done | p50 | p95 | p99 | max | shed (503) | failed | not sent | service CPU | database CPU | service memory |"
 echo "|---|---|---|---|---|---|---|---|---|---|---|---|"
+run_k6() { PORT=$port ORG=$org CLIENTS=$clients SECONDS=$1 RATE=$2 "$tools/bin/k6" run --quiet --no-usage-report --log-output=stderr benches/load/mix.js; }
+
+# A working day does not begin with a thousand readers and nothing in memory.
+run_k6 10 50 >/dev/null
 for rate in 0 $rates; do
     before=$(cpu $service)
     database_before=$(cpu $(database))
-    row=$(PORT=$port ORG=$org CLIENTS=$clients SECONDS=$seconds RATE=$rate "$tools/bin/k6" run --quiet --no-usage-report --log-output=stderr benches/load/mix.js | grep '^|')
+    row=$(run_k6 "$seconds" "$rate" | grep '^|')
     after=$(cpu $service)
     database_after=$(cpu $(database))
     memory=$(awk '/VmHWM/ {print int($2 / 1024)}' /proc/$service/status)

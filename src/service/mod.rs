@@ -93,7 +93,7 @@ impl PfaMirrorService {
     }
 
     /// Remembers texts of records of so many bytes altogether, so that pages that are asked for again are read
-    /// without them; with 0 no page is.
+    /// without them; with 0 nothing is remembered.
     #[must_use]
     pub fn with_text_memory(mut self, bytes: usize) -> Self {
         self.texts = Arc::new(RecordTexts::new(bytes));

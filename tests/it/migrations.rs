@@ -201,6 +201,8 @@ async fn no_change_of_a_record_goes_without_a_version() {
         (r#"data = data || '{"dor": "BEO"}', version = version + 1"#, 3),
         ("pems_version = 'x', last_synced_at = now()", 3),
         (r#"data = '{"pfaId": "1"}', pems_version = 'y'"#, 4),
+        (r#"data = '{"pfaId": "1", "monthlyRate": 1.50}', version = 2"#, 5),
+        (r#"data = '{"pfaId": "1", "monthlyRate": 1.5}'"#, 6),
     ] {
         let statement = sqlx::AssertSqlSafe(format!("update pfa_mirror set {change} returning version"));
         let counted: i64 = sqlx::query_scalar(statement).fetch_one(&database.pool).await.unwrap();

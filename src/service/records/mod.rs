@@ -2,6 +2,7 @@
 
 mod export;
 mod order;
+mod overlay;
 mod page;
 mod predicates;
 mod row;
@@ -71,7 +72,7 @@ impl PageQuery {
         fingerprint(&format!("{:?} {:?} {:?} {:?}", self.reader.organization, self.reader.session, self.filter, self.sort))
     }
 
-    /// The statement that reads the page, as PostgreSQL gets it; values are bound.
+    /// The statement that reads the page with its texts, as PostgreSQL gets it; values are bound.
     #[must_use]
     pub fn statement(&self) -> String {
         statement::page(self, Texts::Read).into_sql().as_str().to_owned()

@@ -28,17 +28,38 @@ pub(super) fn push_branch_order(sql: &mut Builder, query: &PageQuery, segment: S
         // In the head there are no nulls, and in the tail nothing else: without the clause a
         // backward index scan delivers the descending order.
         let has_nulls = key.field.is_nullable() && (index > 0 || segment == Segment::Whole);
-        // A category has classes of its own, which no statistics tell: the planner would walk through those of all others to
-        // save a sort. No index has this expression.
-        let column = match key.field {
-            Field::Class if query.filter.words.contains_key(&Field::Category) => "(r.class || '')".to_owned(),
-            field => format!("r.{}", field.column()),
-        };
-        push_key(sql, index, &column, *key, has_nulls);
+        push_key(sql, index, &key_column(query, key.field), *key, has_nulls);
     }
     if !sort.is_unique() {
         sql.push(", r.id");
     }
+}
+
+/// Whether a page of whole records names a category, but not the order in which an index has its records: then it may have to
+/// find and sort all of them, which the index of the grid can do alone, if it has the columns and nobody asks for texts.
+pub(super) fn sorts_a_category(query: &PageQuery) -> bool {
+    let filter = &query.filter;
+    let is_in_index = |field: &Field| {
+        matches!(field, Field::Category | Field::Source | Field::ForecastStart | Field::ForecastEnd)
+            || matches!(field, Field::Class | Field::Dor | Field::MonthlyRate | Field::PurchasePrice | Field::IsActualized)
+    };
+    let mut fields = filter.words.keys().chain(filter.flags.keys()).chain(filter.dates.keys()).chain(filter.amounts.keys());
+    let keys = query.sort.keys();
+    let is_in_order = keys[0].field == Field::ForecastStart && filter.flags.is_empty() && filter.amounts.is_empty();
+    query.fields.is_none()
+        && filter.words.contains_key(&Field::Category)
+        && !is_in_order
+        && fields.all(is_in_index)
+        && keys.iter().all(|key| is_in_index(&key.field))
+        && filter.statuses.is_empty()
+        && filter.text.is_empty()
+        && filter.contains.is_none()
+}
+
+/// What a branch is ordered by for a key. A category has classes of its own, which no statistics tell: to save a sort the planner
+/// would walk through the records of all other classes. No index has this expression.
+pub(super) fn key_column(query: &PageQuery, field: Field) -> String {
+    if field == Field::Class && sorts_a_category(query) { "(r.class || '')".to_owned() } else { format!("r.{}", field.column()) }
 }
 
 /// `order by` of the merged branches over their output columns.
@@ -145,4 +166,45 @@ fn push_value(sql: &mut Builder, field: Field, value: &str) {
         Kind::Flag => sql.push_bind(value.parse::<bool>().ok()),
         Kind::Text(_) | Kind::Word(_) => sql.push_bind(value.to_owned()),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::filter::Filter;
+    use crate::domain::status::Status;
+    use crate::service::Reader;
+    use crate::service::records::CountKind;
+
+    fn page(filter: Filter, sort: &str) -> PageQuery {
+        let reader = Reader { organization: "HOLNG".into(), user: "ana".into(), session: None };
+        PageQuery { reader, filter, sort: Sort::parse(sort).unwrap(), fields: None, limit: 100, cursor: None, count: CountKind::None }
+    }
+
+    fn words(fields: &[Field]) -> Filter {
+        Filter { words: fields.iter().map(|field| (*field, vec!["x".to_owned()])).collect(), ..Filter::default() }
+    }
+
+    #[test]
+    fn a_category_is_sorted_when_the_grid_has_all_that_it_takes() {
+        let category = words(&[Field::Category]);
+        let actualized = Filter { flags: [(Field::IsActualized, true)].into(), ..category.clone() };
+        for (filter, sort) in [(&category, "class"), (&category, "-monthlyRate,dor"), (&actualized, "forecastStart")] {
+            assert!(sorts_a_category(&page(filter.clone(), sort)), "{sort}");
+        }
+        let in_order = [(words(&[Field::Category, Field::Source]), "forecastStart"), (category.clone(), "-forecastStart")];
+        let elsewhere = [
+            (words(&[Field::Source]), "class"),
+            (words(&[Field::Category, Field::Model]), "class"),
+            (category.clone(), "class,model"),
+            (Filter { statuses: vec![Status::Forecast], ..category.clone() }, "class"),
+            (Filter { text: vec!["ltm".to_owned()], ..category.clone() }, "class"),
+            (Filter { contains: Some(serde_json::Map::new()), ..category.clone() }, "class"),
+            (Filter { flags: [(Field::IsDiscontinued, true)].into(), ..category.clone() }, "class"),
+        ];
+        for (filter, sort) in in_order.into_iter().chain(elsewhere) {
+            assert!(!sorts_a_category(&page(filter.clone(), sort)), "{sort} {filter:?}");
+        }
+        assert!(!sorts_a_category(&PageQuery { fields: Some(vec![Field::PfaId]), ..page(category, "class") }));
+    }
 }

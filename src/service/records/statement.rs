@@ -11,47 +11,28 @@
 //! order by … limit n+1
 //! ```
 //!
-//! Every branch delivers its own order from an index and, for a page, stops at the limit; PostgreSQL merges
-//! them. Columns come from the closed list of [`Field`]s, values are always bound.
+//! Every branch delivers its own order from an index (or sorts within one) and, for a page, stops at the limit; PostgreSQL
+//! merges them. Columns come from the closed list of [`Field`]s, values are always bound.
 
-use crate::domain::field::{Field, Kind};
+use crate::domain::field::Kind;
 use crate::domain::filter::Filter;
 use crate::domain::sort::Direction;
 use crate::service::Reader;
-use crate::service::records::order::{self, Segment};
+use crate::service::records::order::{self, Segment, sorts_a_category};
+use crate::service::records::overlay::{EVERYBODY, Without, push_overlay_of, push_without_overlay};
 use crate::service::records::row::META_COLUMNS;
 use crate::service::records::{CountKind, PageQuery, predicates};
 use sqlx::{Postgres, QueryBuilder};
 use std::borrow::Cow;
-use uuid::Uuid;
 
 pub(super) type Builder = QueryBuilder<Postgres>;
 
-/// `pfa_everybody()`, the nil UUID, as the value that it is: to plan the function anew in each statement takes a tenth of a page's time.
-const EVERYBODY: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
 /// From so many rows on a page is large.
 const LARGE_PAGE: u32 = 500;
-/// So many rows of an overlay are read at most to make a hash of them, which takes six milliseconds.
-const MOST_HASHED: i64 = 50_000;
 
-/// How rows that an overlay has are told.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Without {
-    /// By one probe of the overlay's primary key a row, which keeps the order of the scan whatever the size of
-    /// the overlay: for pages. The offset keeps it so: as a join, planned before anybody counted twenty thousand
-    /// new drafts, the same page takes seconds.
-    Probes,
-    /// By a hash while the organization's overlay has at most so many rows, else by probes: for large pages, of which the
-    /// probes are a third of what the database does. It looks at the overlay of all sandboxes, because that is what is
-    /// read for the hash; and at the rows themselves, because statistics are late.
-    HashUpTo(i64),
-    /// By a hash of a much larger overlay: for pages that may have to sort a category, of which far more rows are looked at than
-    /// shown. Else by calls of a function that the planner takes for cheap, or it would avoid the sort for their sake.
-    HashOrCalls,
-    /// By a hash of all ids in the overlay, made once: for readings of everything, where a probe a row was a
-    /// third of the time. It needs memory for them (see `export`).
-    Hash,
-}
+/// Which mirror a page is of: another one in another database, after a restart of the server and when the table was restored,
+/// which count the same versions again.
+pub(super) const MIRROR: &str = "pg_relation_filepath('pfa_mirror') || ' ' || pg_postmaster_start_time()";
 
 /// Where a page has the texts of the mirror's records from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +54,9 @@ enum Branch {
     Mirror,
 }
 
-/// The statement for a page. The first row is the admission; the others have the columns of `_meta`, the text of the
-/// record or the fields asked for, and the sort keys, all behind the admission's columns. Who is refused gets no others, and no record is read.
+/// The statement for a page. The first row is the admission; the others have the columns of `_meta`, the text of the record or
+/// the fields asked for, and the sort keys, all behind the admission's columns. Who is refused gets no others, and no record is
+/// read for them.
 pub(super) fn page(query: &PageQuery, texts: Texts) -> Builder {
     page_after(query, texts, "")
 }
@@ -103,7 +85,9 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
         push_limit(&mut sql, query);
     }
     // One row for all of them: repeated in every row it would be a third of what is sent beside the texts.
-    sql.push(") select change_number, last_published_at, edit_count, count, mirror");
+    sql.push(") select change_number, last_published_at, edit_count, ");
+    push_count_if_admitted(&mut sql, query);
+    sql.push(", mirror");
     for _ in &columns {
         sql.push(", null");
     }
@@ -134,14 +118,6 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
     sql.push(") page where exists (select from admission");
     sql.push(if query.reader.session.is_some() { " where edit_count is not null)" } else { ")" });
     sql
-}
-
-/// Whether a page names a category but not the order in which the index of the grid has its records: then it may have to find and
-/// sort all of them, which the index can do alone as long as nobody asks for their texts.
-pub(super) fn sorts_a_category(query: &PageQuery) -> bool {
-    let named = |field| query.filter.words.get(&field).map_or(0, Vec::len);
-    let is_in_order = named(Field::Category) == 1 && named(Field::Source) == 1 && query.sort.keys()[0].field == Field::ForecastStart;
-    named(Field::Category) > 0 && !is_in_order
 }
 
 /// The columns of a page's rows: those of `_meta`, the record's text or the fields asked for, the sort keys.
@@ -242,9 +218,8 @@ fn whole_segment(query: &PageQuery) -> Segment {
     if excludes_nulls(query) { Segment::Head } else { Segment::Whole }
 }
 
-/// `change_number, last_published_at, edit_count, count, mirror`: what state the answer is of, the exact count, if it is asked for, and
-/// which mirror it is of: another one after a restore, which counts the same versions again. No row when the organization is not
-/// there, no edit count when the session is not the reader's. `pfa_refusal` would be planned anew in every call.
+/// `change_number, last_published_at, edit_count, mirror`: what state the answer is of, and which mirror. No row when the organization
+/// is not there, no edit count when the session is not the reader's. `pfa_refusal` would be planned anew in every call.
 fn push_admission(sql: &mut Builder, query: &PageQuery) {
     sql.push("select o.change_number, o.last_published_at, ");
     if query.reader.session.is_some() {
@@ -254,16 +229,11 @@ fn push_admission(sql: &mut Builder, query: &PageQuery) {
         sql.push_bind(query.reader.session);
         sql.push(" and s.user_id = ");
         sql.push_bind(query.reader.user.clone());
-        sql.push(" and s.status <> 'discarded') as edit_count, ");
-    } else {
-        sql.push("null::bigint as edit_count, ");
-    }
-    if query.count == CountKind::Exact {
-        push_count(sql, query);
+        sql.push(" and s.status <> 'discarded')");
     } else {
         sql.push("null::bigint");
     }
-    sql.push(" as count, pg_relation_filenode('pfa_mirror') || ' ' || pg_postmaster_start_time() as mirror from organizations o where o.organization_id = ");
+    sql.push(format_args!(" as edit_count, {MIRROR} as mirror from organizations o where o.organization_id = "));
     sql.push_bind(query.reader.organization.clone());
 }
 
@@ -289,7 +259,7 @@ fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, seg
         }
     }
     for (index, key) in query.sort.keys().iter().enumerate() {
-        sql.push(format_args!(", r.{} as k{index}", key.field.column()));
+        sql.push(format_args!(", {} as k{index}", order::key_column(query, key.field)));
     }
     match branch {
         Branch::Mirror => {
@@ -322,68 +292,17 @@ fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch, without: Withou
     }
 }
 
-/// `and` that no overlay row of the sandbox, or of everybody, stands for the row.
-fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_published: bool, without: Without) {
-    sql.push(" and ");
-    match without {
-        Without::Probes => push_probe(sql, reader, with_published),
-        Without::Hash => push_hash(sql, reader, with_published),
-        Without::HashUpTo(few) => push_hash_up_to(sql, reader, with_published, few, push_probe),
-        Without::HashOrCalls => push_hash_up_to(sql, reader, with_published, MOST_HASHED, push_call),
-    }
-}
-
-fn push_hash_up_to(sql: &mut Builder, reader: &Reader, with_published: bool, few: i64, push_else: fn(&mut Builder, &Reader, bool)) {
-    sql.push("case when (select count(*) from (select from pfa_overlay o where o.organization_id = ");
-    sql.push_bind(reader.organization.clone());
-    // In the order of the primary key, or else rows of others might be read to find these.
-    sql.push(" order by o.id limit ");
-    sql.push_bind(few + 1);
-    sql.push(") o) <= ");
-    sql.push_bind(few);
-    sql.push(" then ");
-    push_hash(sql, reader, with_published);
-    sql.push(" else ");
-    push_else(sql, reader, with_published);
-    sql.push(" end");
-}
-
-fn push_call(sql: &mut Builder, reader: &Reader, with_published: bool) {
-    let published = with_published.then_some(Uuid::nil());
-    sql.push("not pfa_is_overlaid(r.organization_id, r.id, ");
-    sql.push_bind(reader.session.into_iter().chain(published).collect::<Vec<_>>());
-    sql.push(")");
-}
-
-fn push_probe(sql: &mut Builder, reader: &Reader, with_published: bool) {
-    sql.push("not exists (select from pfa_overlay o where o.id = r.id and ");
-    push_overlay_of(sql, reader, with_published);
-    sql.push(" offset 0)");
-}
-
-fn push_hash(sql: &mut Builder, reader: &Reader, with_published: bool) {
-    sql.push("r.id not in (select o.id from pfa_overlay o where ");
-    push_overlay_of(sql, reader, with_published);
-    sql.push(")");
-}
-
-/// The overlay rows `o` of the sandbox, or of everybody, or of both.
-fn push_overlay_of(sql: &mut Builder, reader: &Reader, with_published: bool) {
-    sql.push("o.organization_id = ");
-    sql.push_bind(reader.organization.clone());
-    sql.push(" and o.session_id ");
-    match (reader.session, with_published) {
-        (Some(session), true) => {
-            sql.push(format_args!("in ({EVERYBODY}, "));
-            sql.push_bind(session);
-            sql.push(")");
+/// The exact count, if it is asked for, and not for somebody else's session.
+fn push_count_if_admitted(sql: &mut Builder, query: &PageQuery) {
+    match (query.count, query.reader.session) {
+        (CountKind::Exact, None) => push_count(sql, query),
+        (CountKind::Exact, Some(_)) => {
+            sql.push("case when edit_count is not null then ");
+            push_count(sql, query);
+            sql.push(" end");
         }
-        (Some(session), false) => {
-            sql.push("= ");
-            sql.push_bind(session);
-        }
-        (None, _) => {
-            sql.push(format_args!("= {EVERYBODY}"));
+        (CountKind::None | CountKind::Estimated, _) => {
+            sql.push("null::bigint");
         }
     }
 }

@@ -1,0 +1,96 @@
+//! Rows that an overlay stands for: those of the mirror, or of the published overlay, that a reader does not see.
+
+use crate::service::Reader;
+use crate::service::records::statement::Builder;
+
+/// `pfa_everybody()` as the value that it is: to plan the function anew in each statement takes a tenth of a page's time.
+pub(super) const EVERYBODY: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
+/// So many rows of an overlay are read at most to make a hash of them, which takes six milliseconds.
+const MOST_HASHED: i64 = 50_000;
+
+/// How rows that an overlay has are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Without {
+    /// By one probe of the overlay's primary key a row, which keeps the order of the scan whatever the size of
+    /// the overlay: for pages. The offset keeps it so: as a join, planned before anybody counted twenty thousand
+    /// new drafts, the same page takes seconds.
+    Probes,
+    /// By a hash while the organization's overlay has at most so many rows, else by probes: for large pages, of which the
+    /// probes are a third of what the database does. It looks at the overlay of all sandboxes, because that is what is
+    /// read for the hash; and at the rows themselves, because statistics are late.
+    HashUpTo(i64),
+    /// By a hash of a much larger overlay: for pages that may have to sort a category, of which far more rows are looked at than
+    /// shown. Else by calls of a function that the planner takes for cheap, or it would avoid the sort for their sake.
+    HashOrCalls,
+    /// By a hash of all ids in the overlay, made once: for readings of everything, where a probe a row was a
+    /// third of the time. It needs memory for them (see `export`).
+    Hash,
+}
+
+/// `and` that no overlay row of the sandbox, or of everybody, stands for the row.
+pub(super) fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_published: bool, without: Without) {
+    sql.push(" and ");
+    match without {
+        Without::Probes => push_probe(sql, reader, with_published),
+        Without::Hash => push_hash(sql, reader, with_published),
+        Without::HashUpTo(few) => push_hash_up_to(sql, reader, with_published, few, push_probe),
+        Without::HashOrCalls => push_hash_up_to(sql, reader, with_published, MOST_HASHED, push_call),
+    }
+}
+
+fn push_hash_up_to(sql: &mut Builder, reader: &Reader, with_published: bool, few: i64, push_else: fn(&mut Builder, &Reader, bool)) {
+    sql.push("case when (select count(*) from (select from pfa_overlay o where o.organization_id = ");
+    sql.push_bind(reader.organization.clone());
+    // In the order of the primary key, or else rows of others might be read to find these.
+    sql.push(" order by o.id limit ");
+    sql.push_bind(few + 1);
+    sql.push(") o) <= ");
+    sql.push_bind(few);
+    sql.push(" then ");
+    push_hash(sql, reader, with_published);
+    sql.push(" else ");
+    push_else(sql, reader, with_published);
+    sql.push(" end");
+}
+
+fn push_call(sql: &mut Builder, reader: &Reader, with_published: bool) {
+    sql.push("not pfa_is_overlaid(r.organization_id, r.id, array[");
+    push_sessions(sql, reader, with_published);
+    sql.push("]::uuid[])");
+}
+
+fn push_probe(sql: &mut Builder, reader: &Reader, with_published: bool) {
+    sql.push("not exists (select from pfa_overlay o where o.id = r.id and ");
+    push_overlay_of(sql, reader, with_published);
+    sql.push(" offset 0)");
+}
+
+fn push_hash(sql: &mut Builder, reader: &Reader, with_published: bool) {
+    sql.push("r.id not in (select o.id from pfa_overlay o where ");
+    push_overlay_of(sql, reader, with_published);
+    sql.push(")");
+}
+
+/// The overlay rows `o` of the sandbox, or of everybody, or of both.
+pub(super) fn push_overlay_of(sql: &mut Builder, reader: &Reader, with_published: bool) {
+    sql.push("o.organization_id = ");
+    sql.push_bind(reader.organization.clone());
+    sql.push(" and o.session_id in (");
+    push_sessions(sql, reader, with_published);
+    sql.push(")");
+}
+
+fn push_sessions(sql: &mut Builder, reader: &Reader, with_published: bool) {
+    match (reader.session, with_published) {
+        (Some(session), true) => {
+            sql.push(format_args!("{EVERYBODY}, "));
+            sql.push_bind(session);
+        }
+        (Some(session), false) => {
+            sql.push_bind(session);
+        }
+        (None, _) => {
+            sql.push(EVERYBODY);
+        }
+    }
+}
