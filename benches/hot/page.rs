@@ -81,6 +81,7 @@ fn query() -> PageQuery {
         filter: Filter { words: words.into(), dates: dates.into(), text: vec!["crane".to_owned()], ..Filter::default() },
         sort: Sort::parse("forecastStart,-monthlyRate").unwrap(),
         fields: None,
+        offset: 0,
         limit: 1_000,
         cursor: None,
         count: CountKind::Exact,

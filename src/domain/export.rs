@@ -148,6 +148,7 @@ fn push_line(writer: &mut csv::Writer<Vec<u8>>, cells: &[Cell<'_>]) {
             }
             Cell::Amount(amount) => writer.write_field(amount.to_string()),
             Cell::Flag(flag) => writer.write_field(if *flag { "true" } else { "false" }),
+            Cell::Count(count) => writer.write_field(count.to_string()),
         };
     }
     let _ = writer.write_record(None::<&[u8]>);

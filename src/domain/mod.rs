@@ -1,5 +1,6 @@
 //! Data and pure rules of the field: no I/O, no clock, no knowledge of HTTP or SQL drivers.
 
+pub mod condition;
 pub mod conflict;
 pub mod cost;
 pub mod cursor;
@@ -11,6 +12,7 @@ pub mod filter;
 pub mod generate;
 pub mod json;
 pub mod kpi;
+pub mod measure;
 pub mod operation;
 pub mod patch;
 pub mod record;

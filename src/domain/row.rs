@@ -43,6 +43,8 @@ pub enum Cell<'a> {
     Amount(Decimal),
     /// A flag.
     Flag(bool),
+    /// A number of things.
+    Count(i64),
 }
 
 /// A record's text up to where its `_meta` follows.
@@ -60,16 +62,22 @@ pub fn push_record(json: &mut String, record: &str, meta: &Meta<'_>) {
 
 /// Adds some fields as an object, with `_meta` or without.
 pub fn push_fields(json: &mut String, fields: &[Field], cells: &[Cell<'_>], meta: Option<&Meta<'_>>) {
-    for (index, (field, cell)) in fields.iter().zip(cells).enumerate() {
-        json.push_str(if index == 0 { "{\"" } else { ", \"" });
-        json.push_str(field.key());
-        json.push_str("\": ");
-        push_cell(json, *cell);
-    }
+    json.push('{');
+    push_values(json, fields.iter().map(|field| field.key()).zip(cells.iter().copied()));
     if let Some(meta) = meta {
         push_meta(json, meta);
     }
     json.push('}');
+}
+
+/// Adds values as members of an object that is open.
+pub fn push_values<'a>(json: &mut String, values: impl IntoIterator<Item = (&'static str, Cell<'a>)>) {
+    for (index, (key, cell)) in values.into_iter().enumerate() {
+        json.push_str(if index == 0 { "\"" } else { ", \"" });
+        json.push_str(key);
+        json.push_str("\": ");
+        push_cell(json, cell);
+    }
 }
 
 fn push_cell(json: &mut String, cell: Cell<'_>) {
@@ -86,6 +94,7 @@ fn push_cell(json: &mut String, cell: Cell<'_>) {
         }
         Cell::Amount(amount) => write!(json, "{amount}"),
         Cell::Flag(flag) => write!(json, "{flag}"),
+        Cell::Count(count) => write!(json, "{count}"),
     };
 }
 

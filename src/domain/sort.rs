@@ -41,17 +41,30 @@ impl Sort {
     /// # Errors
     /// An unknown column, or one named twice.
     pub fn parse(text: &str) -> Result<Self, SortError> {
-        let mut keys: Vec<SortKey> = Vec::new();
+        let mut keys = Vec::new();
         for part in text.split(',').map(str::trim) {
             let (name, direction) = match part.strip_prefix('-') {
                 Some(name) => (name, Direction::Descending),
                 None => (part, Direction::Ascending),
             };
             let field = Field::from_key(name).ok_or_else(|| SortError::UnknownColumn(name.to_owned()))?;
-            if keys.iter().any(|key| key.field == field) {
-                return Err(SortError::Twice(field));
-            }
             keys.push(SortKey { field, direction });
+        }
+        Self::by(keys)
+    }
+
+    /// An order by these columns; without any the one of the timeline.
+    ///
+    /// # Errors
+    /// A column that is named twice.
+    pub fn by(mut keys: Vec<SortKey>) -> Result<Self, SortError> {
+        if keys.is_empty() {
+            return Ok(Self::default());
+        }
+        for (index, key) in keys.iter().enumerate() {
+            if keys[..index].iter().any(|before| before.field == key.field) {
+                return Err(SortError::Twice(key.field));
+            }
         }
         // What comes after the unique pfaId can decide nothing.
         if let Some(unique) = keys.iter().position(|key| key.field == Field::PfaId) {

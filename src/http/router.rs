@@ -37,6 +37,7 @@ fn api() -> OpenApiRouter<AppState> {
         .routes(routes!(organizations::list_organizations))
         .routes(routes!(records::list_records))
         .routes(routes!(records::export::export_records))
+        .routes(routes!(records::query::query_records))
         .routes(routes!(records::get_record))
         .routes(routes!(history::list_history))
         .routes(routes!(kpis::get_kpis))

@@ -28,6 +28,7 @@ pub mod write_back;
 use crate::db::pool::summaries_beside;
 use editions::Editions;
 use kpis::Kpis;
+use records::rows::RowMarks;
 use records::texts::RecordTexts;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -54,6 +55,8 @@ pub struct PfaMirrorService {
     timelines: Arc<Editions<Timeline>>,
     /// Texts of records that were read lately.
     texts: Arc<RecordTexts>,
+    /// What is kept of one block of a grid for the next.
+    marks: Arc<RowMarks>,
     /// Places for transactions of the write-back: while they wait for an organization's lock, which a load
     /// can hold for long, most connections are left to readers.
     writers: Arc<Semaphore>,
@@ -84,6 +87,7 @@ impl PfaMirrorService {
             kpis: Arc::default(),
             timelines: Arc::default(),
             texts: Arc::new(RecordTexts::new(TEXT_MEMORY)),
+            marks: Arc::default(),
             writers,
             exporters,
             maintainers,

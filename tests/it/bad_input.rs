@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::json;
 
-/// Routes of a sandbox that take a body, with one that they would take.
+/// Routes that take a body, with one that they would take.
 fn routes(session: &str) -> Vec<(Method, String, &'static str)> {
     let in_session = |path: &str| format!("sessions/{session}{path}");
     vec![
@@ -14,6 +14,7 @@ fn routes(session: &str) -> Vec<(Method, String, &'static str)> {
         (Method::PATCH, in_session("/records/1"), r#"{"model": "x"}"#),
         (Method::POST, in_session("/edits"), r#"{"select": {"pfaIds": ["1"]}, "operation": {"type": "set", "fields": {"model": "x"}}}"#),
         (Method::POST, "conflicts/00000000-0000-4000-8000-000000000000/resolve".into(), r#"{"resolution": "mine"}"#),
+        (Method::POST, "records/query".into(), r#"{"filter": {"q": "x"}}"#),
         (Method::POST, "conflicts/resolve".into(), r#"{"select": {"stage": "commit"}, "resolution": "mine"}"#),
     ]
 }

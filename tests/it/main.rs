@@ -37,6 +37,7 @@ mod plans;
 mod postgres_conf;
 mod problems;
 mod published;
+mod queries;
 mod races;
 mod random_work;
 mod record_edits;

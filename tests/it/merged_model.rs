@@ -1,7 +1,7 @@
 //! Random mirrors, modifications and questions: the merged page, count, KPIs and timeline are what
 //! the plain model says, for everybody and inside two sandboxes.
 
-use crate::support::model::{self, Merged, Modification, Object, Question};
+use crate::support::model::{self, Merged, Modification, Object, Question, Row};
 use crate::support::planner::percent_encode;
 use crate::support::world::shown;
 use crate::support::{TestApp, test_app};
@@ -14,65 +14,103 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use uuid::Uuid;
 
 /// Random worlds, each with a few questions.
 #[test]
 fn merged_readings_agree_with_the_model() {
-    let cases = std::env::var("PFA_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(120);
+    check_all(120, &world(), &check);
+}
+
+/// Checks random cases, each in an organization of its own: the others stay as noise that must not show.
+pub fn check_all<C: Debug + Clone>(
+    cases: u32,
+    strategy: &impl Strategy<Value = C>,
+    check: &impl AsyncFn(&TestApp, &str, C) -> Result<(), TestCaseError>,
+) {
+    let cases = std::env::var("PFA_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(cases);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let app = runtime.block_on(test_app());
     let number = Cell::new(0);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&world(), |world| {
-        // A fresh organization for each case: the others stay as noise that must not show.
+    let outcome = TestRunner::new(config).run(strategy, |case| {
         number.set(number.get() + 1);
-        runtime.block_on(check(&app, &format!("ORG{}", number.get()), world))
+        runtime.block_on(check(&app, &format!("ORG{}", number.get()), case))
     });
     // The database goes before the runtime that it needs.
     runtime.block_on(async { drop(app) });
     match outcome {
         Ok(()) => {}
-        Err(TestError::Fail(reason, world)) => panic!("{reason}\nin the world {world:#?}"),
+        Err(TestError::Fail(reason, case)) => panic!("{reason}\nin {case:#?}"),
         Err(TestError::Abort(reason)) => panic!("{reason}"),
     }
 }
 
 /// State and, of a conflict, its stage.
-type State = (&'static str, Option<&'static str>);
+pub type State = (&'static str, Option<&'static str>);
 
 #[derive(Debug, Clone)]
-struct World {
-    records: Vec<Object>,
-    modifications: Vec<(usize, usize, State, Object)>,
+pub struct World {
+    pub records: Vec<Object>,
+    pub modifications: Vec<(usize, usize, State, Object)>,
     questions: Vec<(Question, usize, Option<Vec<&'static str>>)>,
     refreshes: bool,
 }
 
-async fn check(app: &TestApp, organization: &str, world: World) -> Result<(), TestCaseError> {
-    app.load(organization, &world.records).await;
-    let rows = app.mirror_rows(organization).await;
-    let (planner, second) = (app.open_session(organization, "planner").await, app.open_session(organization, "second-planner").await);
-    let sessions = [(planner, "planner"), (second, "second-planner"), (app.open_session(organization, "planner").await, "planner")];
+/// What is read of a world: by everybody, and inside two sandboxes.
+pub struct Scene {
+    rows: Vec<Row>,
+    modifications: Vec<Modification>,
+    pub readers: [(&'static str, Option<Uuid>); 3],
+}
 
-    let mut modifications: Vec<Modification> = Vec::new();
-    for (order, (row, session, (state, stage), delta)) in (1..).zip(world.modifications) {
-        let ((session, user), mirror_id) = (sessions[session], rows[row % rows.len()].id);
-        // One draft, or draft that a commit refused, a session and record.
-        let is_open = |state: &str, stage: Option<&str>| state == "draft" || stage == Some("commit");
-        let is_second = modifications.iter().any(|m| (m.mirror_id, m.session) == (mirror_id, session) && is_open(m.state, m.stage));
-        if !(is_open(state, stage) && is_second) {
-            modifications.push(Modification { mirror_id, session, user: user.to_owned(), state, stage, delta, order, at: shown(order) });
+impl Scene {
+    /// Loads records and writes modifications of them.
+    pub async fn set(app: &TestApp, organization: &str, world: &World) -> Self {
+        app.load(organization, &world.records).await;
+        let rows = app.mirror_rows(organization).await;
+        let (planner, second) = (app.open_session(organization, "planner").await, app.open_session(organization, "second-planner").await);
+        let sessions = [(planner, "planner"), (second, "second-planner"), (app.open_session(organization, "planner").await, "planner")];
+
+        let mut modifications: Vec<Modification> = Vec::new();
+        for (order, (row, session, (state, stage), delta)) in (1..).zip(world.modifications.clone()) {
+            let ((session, user), mirror_id) = (sessions[session], rows[row % rows.len()].id);
+            // One draft, or draft that a commit refused, a session and record.
+            let is_open = |state: &str, stage: Option<&str>| state == "draft" || stage == Some("commit");
+            let is_second = modifications.iter().any(|m| (m.mirror_id, m.session) == (mirror_id, session) && is_open(m.state, m.stage));
+            if !(is_open(state, stage) && is_second) {
+                modifications.push(Modification {
+                    mirror_id,
+                    session,
+                    user: user.to_owned(),
+                    state,
+                    stage,
+                    delta,
+                    order,
+                    at: shown(order),
+                });
+            }
         }
+        app.write_modifications(organization, &modifications).await;
+        Self { rows, modifications, readers: [("guest", None), ("planner", Some(planner)), ("second-planner", Some(second))] }
     }
-    app.write_modifications(organization, &modifications).await;
+
+    /// What the model says that a reader sees.
+    pub fn records(&self, session: Option<Uuid>) -> Vec<Merged> {
+        model::read(&self.rows, &self.modifications, session)
+    }
+}
+
+async fn check(app: &TestApp, organization: &str, world: World) -> Result<(), TestCaseError> {
+    let scene = Scene::set(app, organization, &world).await;
     // Published summaries come from the views after a refresh, and are computed without one.
     if world.refreshes {
         app.service.refresh_views("test").await.unwrap();
     }
 
-    for (user, session) in [("guest", None), ("planner", Some(planner)), ("second-planner", Some(second))] {
-        let records = model::read(&rows, &modifications, session);
+    for (user, session) in scene.readers {
+        let records = scene.records(session);
         let suffix = session.map(|session| format!("session={session}")).unwrap_or_default();
         for (question, limit, fields) in &world.questions {
             check_question(app, organization, user, session, &records, question, *limit, fields.as_deref()).await?;
@@ -162,7 +200,7 @@ fn check_totals(found: &Value, expected: &Value) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn expected_row(record: &Merged, fields: Option<&[&str]>) -> Value {
+pub fn expected_row(record: &Merged, fields: Option<&[&str]>) -> Value {
     let mut row = record.data.clone();
     if let Some(fields) = fields {
         row.retain(|key, _| fields.contains(&key.as_str()));
@@ -186,11 +224,11 @@ const STATES: [State; 9] = [
 ];
 
 /// Every column sorts, and every key can be asked for.
-fn any_field() -> impl Strategy<Value = &'static str> {
+pub fn any_field() -> impl Strategy<Value = &'static str> {
     select(Field::ALL).prop_map(Field::key)
 }
 
-fn world() -> impl Strategy<Value = World> {
+pub fn world() -> impl Strategy<Value = World> {
     let modification = (0..100_usize, 0..3_usize, select(&STATES[..]), delta());
     let question = (question(), 1..8_usize, prop::option::weighted(0.3, subsequence(Field::keys(), 1..5)));
     (vec(fields(), 1..14), vec(modification, 0..20), vec(question, 1..4), any::<bool>()).prop_map(
@@ -250,7 +288,7 @@ fn entry(is_raw: bool) -> impl Strategy<Value = (String, Value)> {
     prop_oneof![3 => texts, 3 => dates, 1 => amounts, 2 => flags, 1 => sources, 1 => dors].prop_map(|(key, value)| (key.to_owned(), value))
 }
 
-fn question() -> impl Strategy<Value = Question> {
+pub fn question() -> impl Strategy<Value = Question> {
     let days = ("2025-02-01", "2025-06-01");
     let condition = prop_oneof![
         select(

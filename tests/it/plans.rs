@@ -27,7 +27,16 @@ async fn demo_world() -> TestApp {
 
 fn query(filter: Filter, sort: &str) -> PageQuery {
     let reader = Reader { organization: "HOLNG".into(), user: "dev".into(), session: Some(LATER_LIFTING) };
-    PageQuery { reader, filter, sort: Sort::parse(sort).unwrap(), fields: None, limit: 200, cursor: None, count: CountKind::None }
+    PageQuery {
+        reader,
+        filter,
+        sort: Sort::parse(sort).unwrap(),
+        fields: None,
+        offset: 0,
+        limit: 200,
+        cursor: None,
+        count: CountKind::None,
+    }
 }
 
 /// All nodes of a plan.

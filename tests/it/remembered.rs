@@ -14,7 +14,7 @@ const PAGE: &str = "records?limit=50&sort=pfaId";
 async fn first_page(service: &PfaMirrorService, limit: u32) -> Vec<Value> {
     let reader = Reader { organization: "HOLNG".into(), user: "dev".into(), session: None };
     let sort = Sort::parse("pfaId").unwrap();
-    let query = PageQuery { reader, filter: Filter::default(), sort, fields: None, limit, cursor: None, count: CountKind::None };
+    let query = PageQuery { reader, filter: Filter::default(), sort, fields: None, offset: 0, limit, cursor: None, count: CountKind::None };
     serde_json::from_str(&service.list_records(&query).await.unwrap().rows).unwrap()
 }
 

@@ -10,7 +10,7 @@ use crate::http::extract::{Caller, Path};
 use crate::http::number::serialize_decimal;
 use crate::http::parameters::Parameters;
 use crate::http::problem::{Problem, RefusedAnswer};
-use crate::http::records::read_filter;
+use crate::http::records::read_tree;
 use crate::http::sessions::{read_sandbox, read_text};
 use crate::service::edits::{BulkEdit, EditOutcome, MOST_RECORDS, Selection};
 use axum::Json as JsonAnswer;
@@ -46,7 +46,7 @@ pub struct EditBody {
 pub struct SelectBody {
     /// Natural keys.
     pub pfa_ids: Option<Vec<String>>,
-    /// The grid's parameters as keys; a list repeats one.
+    /// The grid's parameters as keys, of which a list repeats one; or a tree, as `POST …/records/query` takes it.
     #[schema(value_type = Option<Object>, example = json!({"category": ["Lifting"], "overlaps": "2025-01-01..2025-12-31"}))]
     pub filter: Option<Map<String, Value>>,
 }
@@ -176,12 +176,7 @@ fn read_edit(mut faults: Parameters, body: EditBody) -> Result<BulkEdit, Problem
 fn read_selection(faults: &mut Parameters, select: SelectBody) -> Option<Selection> {
     match (select.pfa_ids, select.filter) {
         (Some(pfa_ids), None) => Some(Selection::PfaIds(pfa_ids.into_iter().collect())),
-        (None, Some(filter)) => {
-            let mut inner = Parameters::of_object(filter);
-            let filter = read_filter(&mut inner);
-            faults.absorb("select.filter", inner);
-            Some(Selection::Filter(filter))
-        }
+        (None, Some(filter)) => Some(Selection::Filter(read_tree(faults, "select.filter", filter))),
         _ => {
             faults.refuse("select", "must have either pfaIds or filter");
             None

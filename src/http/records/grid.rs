@@ -24,7 +24,7 @@ const DEFAULT_LIMIT: u32 = 100;
 const MAX_WORDS: usize = 20;
 const MAX_TEXT: usize = 200;
 /// Most rows of a page.
-const MAX_LIMIT: u32 = 5_000;
+pub(super) const MAX_LIMIT: u32 = 5_000;
 
 /// Which records, in which sandbox and order. Documentation only: `read_page_query` reads them one by one.
 #[derive(Debug, IntoParams)]
@@ -109,6 +109,7 @@ pub(super) fn read_export(organization: String, caller: Caller, mut parameters: 
         filter: read_filter(&mut parameters),
         sort: read_sort(&mut parameters),
         fields: read_fields(&mut parameters),
+        offset: 0,
         limit: 0,
         cursor: None,
         count: CountKind::None,
@@ -135,8 +136,16 @@ pub(super) fn read_page_query(organization: String, caller: Caller, mut paramete
         [CountKind::None, CountKind::Estimated, CountKind::Exact].into_iter().find(|kind| kind.word() == word)
     });
     let cursor = parameters.one("cursor");
-    let mut query =
-        PageQuery { reader, filter, sort, fields, limit: limit.unwrap_or(DEFAULT_LIMIT), cursor: None, count: count.unwrap_or_default() };
+    let mut query = PageQuery {
+        reader,
+        filter,
+        sort,
+        fields,
+        offset: 0,
+        limit: limit.unwrap_or(DEFAULT_LIMIT),
+        cursor: None,
+        count: count.unwrap_or_default(),
+    };
     if let Some(text) = cursor {
         match Cursor::decode(&text, query.fingerprint(), &query.sort) {
             Ok(cursor) => query.cursor = Some(cursor),
@@ -148,7 +157,7 @@ pub(super) fn read_page_query(organization: String, caller: Caller, mut paramete
 }
 
 /// Reads the filter alone.
-pub(in crate::http) fn read_filter(parameters: &mut Parameters) -> Filter {
+pub(super) fn read_filter(parameters: &mut Parameters) -> Filter {
     let mut filter = Filter::default();
     for field in [Field::Category, Field::Class, Field::Source, Field::Dor, Field::AreaSilo, Field::Manufacturer, Field::Model] {
         let words = match field.kind() {

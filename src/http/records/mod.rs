@@ -1,10 +1,14 @@
-//! `GET /orgs/{org}/records`, `…/records/{pfaId}` and `…/records/export`.
+//! `GET /orgs/{org}/records`, `…/records/{pfaId}`, `…/records/export` and `POST …/records/query`.
 
 pub(super) mod export;
+mod filter_model;
 mod grid;
+pub(super) mod query;
+mod row_model;
+mod tree;
 
-pub(super) use grid::read_filter;
 pub use grid::{PageParameters, SelectionParameters};
+pub(super) use tree::read_tree;
 
 use crate::error::Error;
 use crate::http::AppState;

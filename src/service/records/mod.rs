@@ -1,11 +1,14 @@
 //! Merged records: the grid page, the single record and exports.
 
+mod aggregates;
 mod export;
+mod moment;
 mod order;
 mod overlay;
 mod page;
 mod predicates;
 mod row;
+pub mod rows;
 mod statement;
 pub(super) mod texts;
 
@@ -57,6 +60,8 @@ pub struct PageQuery {
     pub sort: Sort,
     /// Only these fields, or whole records.
     pub fields: Option<Vec<Field>>,
+    /// Leave out so many rows, which are read nevertheless.
+    pub offset: i64,
     /// At most so many rows.
     pub limit: u32,
     /// Begin after this place.

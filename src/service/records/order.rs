@@ -54,6 +54,7 @@ pub(super) fn sorts_a_category(query: &PageQuery) -> bool {
         && filter.statuses.is_empty()
         && filter.text.is_empty()
         && filter.contains.is_none()
+        && filter.conditions.is_empty()
 }
 
 /// What a branch is ordered by for a key. A category has classes of its own, which no statistics tell: to save a sort the planner
@@ -171,6 +172,7 @@ fn push_value(sql: &mut Builder, field: Field, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::condition::Condition;
     use crate::domain::filter::Filter;
     use crate::domain::status::Status;
     use crate::service::Reader;
@@ -178,7 +180,16 @@ mod tests {
 
     fn page(filter: Filter, sort: &str) -> PageQuery {
         let reader = Reader { organization: "HOLNG".into(), user: "ana".into(), session: None };
-        PageQuery { reader, filter, sort: Sort::parse(sort).unwrap(), fields: None, limit: 100, cursor: None, count: CountKind::None }
+        PageQuery {
+            reader,
+            filter,
+            sort: Sort::parse(sort).unwrap(),
+            fields: None,
+            offset: 0,
+            limit: 100,
+            cursor: None,
+            count: CountKind::None,
+        }
     }
 
     fn words(fields: &[Field]) -> Filter {
@@ -200,6 +211,7 @@ mod tests {
             (Filter { statuses: vec![Status::Forecast], ..category.clone() }, "class"),
             (Filter { text: vec!["ltm".to_owned()], ..category.clone() }, "class"),
             (Filter { contains: Some(serde_json::Map::new()), ..category.clone() }, "class"),
+            (Filter { conditions: vec![Condition::IsNull(Field::Model)], ..category.clone() }, "class"),
             (Filter { flags: [(Field::IsDiscontinued, true)].into(), ..category.clone() }, "class"),
         ];
         for (filter, sort) in in_order.into_iter().chain(elsewhere) {

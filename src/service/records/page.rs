@@ -1,17 +1,18 @@
 //! A page put together row by row while the database still reads: its records are JSON text already, which
 //! is copied, never parsed.
 
+use super::moment::Moment;
 use super::row::{META_WIDTH, read_cells, read_key, read_meta};
 use super::statement::{self, Texts};
 use super::texts::{Origin, RecordTexts, Unknown};
-use super::{CountKind, Page, PageQuery, ReadingState};
+use super::{CountKind, Page, PageQuery};
 use crate::domain::cursor::Cursor;
 use crate::domain::row::{Meta, open_record, push_fields, push_record};
 use crate::error::{Error, Result};
 use crate::service::PfaMirrorService;
 use futures_util::TryStreamExt as _;
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
 use std::sync::Arc;
 
 /// What stands before the columns of a page's rows: the admission's.
@@ -25,27 +26,32 @@ impl PfaMirrorService {
     /// # Errors
     /// When the organization or session is not there, or the database fails.
     pub async fn list_records(&self, query: &PageQuery) -> Result<Page> {
-        let mut reading = self.read_page(query, self.texts.best_for(query)).await?;
-        if !reading.holes.is_empty() {
-            let unknown: Vec<Unknown> = reading.holes.iter().map(|hole| hole.record).collect();
-            match self.texts.read(&self.pool, &query.reader.organization, reading.admission()?.origin, &unknown).await? {
-                Some(texts) => reading.fill(&texts),
-                // A record has changed meanwhile: what was read is of no moment any more.
-                None => reading = self.read_page(query, Texts::Read).await?,
-            }
-        }
-        let mut page = reading.finish()?;
-        self.texts.note_page(query);
+        let mut page = self.read_records(&mut *self.pool.acquire().await?, query).await?;
         if query.count == CountKind::Estimated {
             page.count = Some(self.estimate_records(query).await?);
         }
         Ok(page)
     }
 
-    async fn read_page<'a>(&'a self, query: &'a PageQuery, texts: Texts) -> Result<Reading<'a>> {
+    /// The page, without an estimated count.
+    pub(super) async fn read_records(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<Page> {
+        let mut reading = self.read_page(connection, query, self.texts.best_for(query)).await?;
+        if !reading.holes.is_empty() {
+            let unknown: Vec<Unknown> = reading.holes.iter().map(|hole| hole.record).collect();
+            match self.texts.read(connection, &query.reader.organization, reading.admission()?.moment.origin, &unknown).await? {
+                Some(texts) => reading.fill(&texts),
+                // A record has changed meanwhile: what was read is of no moment any more.
+                None => reading = self.read_page(connection, query, Texts::Read).await?,
+            }
+        }
+        self.texts.note_page(query);
+        reading.finish()
+    }
+
+    async fn read_page<'a>(&'a self, connection: &mut PgConnection, query: &'a PageQuery, texts: Texts) -> Result<Reading<'a>> {
         let mut reading = Reading::new(query, &self.texts);
         let mut statement = statement::page(query, texts);
-        let mut rows = statement.build().fetch(&self.pool);
+        let mut rows = statement.build().fetch(connection);
         while let Some(row) = rows.try_next().await? {
             reading.push(row)?;
         }
@@ -76,9 +82,8 @@ struct Hole {
 /// What the first row says of the reading as a whole.
 #[derive(Clone, Copy)]
 struct Admission {
-    state: ReadingState,
+    moment: Moment,
     count: Option<i64>,
-    origin: Origin,
 }
 
 impl<'a> Reading<'a> {
@@ -91,14 +96,15 @@ impl<'a> Reading<'a> {
     /// Adds a row, the admission first; the one beyond the limit tells that there are more.
     fn push(&mut self, row: PgRow) -> Result<()> {
         let Some(admission) = &self.admission else {
-            self.admission = Some(read_admission(&row, &self.query.reader.organization)?);
+            let moment = Moment::read(&row, &self.query.reader.organization)?;
+            self.admission = Some(Admission { moment, count: row.try_get(ADMISSION_WIDTH - 1)? });
             return Ok(());
         };
         if self.rows == self.query.limit as usize {
             self.has_more = true;
             return Ok(());
         }
-        let origin = admission.origin;
+        let origin = admission.moment.origin;
         self.json.push(if self.rows == 0 { '[' } else { ',' });
         self.rows += 1;
         let meta = read_meta(&row, ADMISSION_WIDTH)?;
@@ -145,9 +151,7 @@ impl<'a> Reading<'a> {
     fn admission(&self) -> Result<Admission> {
         let reader = &self.query.reader;
         let admission = self.admission.ok_or_else(|| Error::OrganizationNotFound(reader.organization.clone()))?;
-        if reader.session.is_some() && admission.state.edit_count.is_none() {
-            return Err(Error::SessionNotFound);
-        }
+        admission.moment.check(reader)?;
         Ok(admission)
     }
 
@@ -158,13 +162,8 @@ impl<'a> Reading<'a> {
             _ => None,
         };
         self.json.push_str(if self.rows == 0 { "[]" } else { "]" });
-        Ok(Page { rows: self.json, next, count: admission.count, state: admission.state })
+        Ok(Page { rows: self.json, next, count: admission.count, state: admission.moment.state })
     }
-}
-
-fn read_admission(row: &PgRow, organization: &str) -> Result<Admission> {
-    let state = ReadingState { change_number: row.try_get(0)?, published_at: row.try_get(1)?, edit_count: row.try_get(2)? };
-    Ok(Admission { state, count: row.try_get(3)?, origin: Origin::new(organization, row.try_get(4)?) })
 }
 
 /// Where the page ends: the sort keys stand last.

@@ -1,6 +1,7 @@
 //! The conditions of a [`Filter`] on a row `r` of the mirror or the overlay: the same columns in
 //! both, so the same text. Values are bound.
 
+use crate::domain::condition::{Comparison, Condition, Operand, Place};
 use crate::domain::field::Field;
 use crate::domain::filter::{Filter, Range};
 use crate::domain::status::Status;
@@ -12,6 +13,10 @@ pub(super) fn push_filter(sql: &mut Builder, filter: &Filter) {
     if filter.hides_discontinued() {
         sql.push(" and not r.is_discontinued");
     }
+    push_terms(sql, filter);
+}
+
+fn push_terms(sql: &mut Builder, filter: &Filter) {
     for (field, words) in &filter.words {
         sql.push(format_args!(" and r.{}", field.column()));
         // A single value keeps the order of the index behind it; a list of values does not.
@@ -51,6 +56,84 @@ pub(super) fn push_filter(sql: &mut Builder, filter: &Filter) {
         sql.push(" and r.data @> ");
         sql.push_bind(sqlx::types::Json(contained.clone()));
     }
+    for condition in &filter.conditions {
+        sql.push(" and ");
+        push_condition(sql, condition);
+    }
+}
+
+/// A condition in brackets. In SQL what is compared with null is neither true nor false, so `not` asks what is not true.
+fn push_condition(sql: &mut Builder, condition: &Condition) {
+    sql.push("(");
+    match condition {
+        Condition::All(conditions) => push_joined(sql, conditions, " and ", "true"),
+        Condition::Any(conditions) => push_joined(sql, conditions, " or ", "false"),
+        Condition::Not(condition) => {
+            push_condition(sql, condition);
+            sql.push(" is not true");
+        }
+        Condition::Matches(filter) => {
+            sql.push("true");
+            push_terms(sql, filter);
+        }
+        Condition::Compares(field, comparison, operand) => {
+            sql.push(format_args!("r.{} {} ", field.column(), operator(*comparison)));
+            push_operand(sql, operand);
+        }
+        Condition::IsOneOf(field, words) => {
+            sql.push(format_args!("r.{} = any (", field.column()));
+            sql.push_bind(words.clone());
+            sql.push(")");
+        }
+        Condition::IsNull(field) => {
+            sql.push(format_args!("r.{} is null", field.column()));
+        }
+        Condition::HasText(field, place, text) => push_text(sql, *field, *place, text),
+    }
+    sql.push(")");
+}
+
+fn push_joined(sql: &mut Builder, conditions: &[Condition], joint: &str, none: &str) {
+    for (index, condition) in conditions.iter().enumerate() {
+        sql.push(if index == 0 { "" } else { joint });
+        push_condition(sql, condition);
+    }
+    if conditions.is_empty() {
+        sql.push(none);
+    }
+}
+
+const fn operator(comparison: Comparison) -> &'static str {
+    match comparison {
+        Comparison::Equal => "=",
+        Comparison::Less => "<",
+        Comparison::LessOrEqual => "<=",
+        Comparison::Greater => ">",
+        Comparison::GreaterOrEqual => ">=",
+    }
+}
+
+fn push_operand(sql: &mut Builder, operand: &Operand) {
+    match operand {
+        Operand::Text(text) => sql.push_bind(text.clone()),
+        Operand::Date(date) => sql.push_bind(*date),
+        Operand::Amount(amount) => sql.push_bind(*amount),
+        Operand::Flag(flag) => sql.push_bind(*flag),
+    };
+}
+
+fn push_text(sql: &mut Builder, field: Field, place: Place, text: &str) {
+    let text = escape_like(text);
+    let pattern = match place {
+        Place::Whole => text,
+        Place::Anywhere => format!("%{text}%"),
+        Place::Start => format!("{text}%"),
+        Place::End => format!("%{text}"),
+    };
+    // The columns have the order of bytes, in which only ASCII has cases.
+    sql.push(format_args!("lower(r.{} collate \"default\") like lower(", field.column()));
+    sql.push_bind(pattern);
+    sql.push(")");
 }
 
 /// The flags behind each status; the first match of the dictionary's order wins.

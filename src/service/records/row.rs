@@ -23,11 +23,13 @@ pub(super) fn read_meta(row: &PgRow, first: usize) -> Result<Meta<'_>> {
 }
 
 /// Reads the values of fields from the columns that begin at a place.
+/// Reads the value of a field.
 pub(super) fn read_cells<'r>(row: &'r PgRow, first: usize, fields: &[Field]) -> Result<Vec<Cell<'r>>> {
     fields.iter().enumerate().map(|(index, field)| read_cell(row, first + index, *field)).collect()
 }
 
-fn read_cell(row: &PgRow, column: usize, field: Field) -> Result<Cell<'_>> {
+/// Reads the value of a field.
+pub(super) fn read_cell(row: &PgRow, column: usize, field: Field) -> Result<Cell<'_>> {
     let cell = match field.kind() {
         Kind::Text(_) | Kind::Word(_) => row.try_get::<Option<&str>, _>(column)?.map(Cell::Text),
         Kind::Date => row.try_get::<Option<_>, _>(column)?.map(Cell::Date),
@@ -45,5 +47,6 @@ pub(super) fn read_key(row: &PgRow, column: usize, field: Field) -> Result<Optio
         Cell::Date(date) => Some(date.to_string()),
         Cell::Amount(amount) => Some(amount.to_string()),
         Cell::Flag(flag) => Some(flag.to_string()),
+        Cell::Count(count) => Some(count.to_string()),
     })
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! admission                                           -- one row: who may read, what state it is of
 //! union all
-//! (overlay of the sandbox   … order by … limit n+1)
+//! (overlay of the sandbox   … order by … limit n+1)     -- n rows, and those that are left out before them
 //! union all
 //! (published overlay without it   … order by … limit n+1)
 //! union all
@@ -28,7 +28,7 @@ use std::borrow::Cow;
 pub(super) type Builder = QueryBuilder<Postgres>;
 
 /// From so many rows on a page is large.
-const LARGE_PAGE: u32 = 500;
+const LARGE_PAGE: i64 = 500;
 
 /// Which mirror a page is of: another one in another database, after a restart of the server and when the table was restored,
 /// which count the same versions again.
@@ -45,7 +45,7 @@ pub(super) enum Texts {
 
 /// Which rows a branch reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Branch {
+pub(super) enum Branch {
     /// The overlay of the reader's sandbox.
     Sandbox,
     /// The published overlay, without what the sandbox touches.
@@ -70,11 +70,11 @@ pub(super) fn explain(query: &PageQuery, texts: Texts, is_measured: bool) -> Bui
 fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
     let mut sql = Builder::new(prefix);
     let splits = splits_mirror(query);
-    let without = match query.limit {
+    let without = match query.offset + i64::from(query.limit) {
         _ if sorts_a_category(query) => Without::HashOrCalls,
-        0..LARGE_PAGE => Without::Probes,
+        rows if rows < LARGE_PAGE => Without::Probes,
         // A row of the hash costs a quarter of a probe.
-        limit => Without::HashUpTo(2 * i64::from(limit)),
+        rows => Without::HashUpTo(2 * rows),
     };
     let columns = page_columns(query);
     sql.push("with admission as materialized (");
@@ -85,9 +85,8 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
         push_limit(&mut sql, query);
     }
     // One row for all of them: repeated in every row it would be a third of what is sent beside the texts.
-    sql.push(") select change_number, last_published_at, edit_count, ");
+    sql.push(") select change_number, last_published_at, edit_count, mirror, ");
     push_count_if_admitted(&mut sql, query);
-    sql.push(", mirror");
     for _ in &columns {
         sql.push(", null");
     }
@@ -115,6 +114,10 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
     }
     order::push_merged_order(&mut sql, &query.sort);
     push_limit(&mut sql, query);
+    if query.offset > 0 {
+        sql.push(" offset ");
+        sql.push_bind(query.offset);
+    }
     sql.push(") page where exists (select from admission");
     sql.push(if query.reader.session.is_some() { " where edit_count is not null)" } else { ")" });
     sql
@@ -164,6 +167,13 @@ pub(super) fn export(query: &PageQuery) -> Builder {
     sql
 }
 
+/// The admission alone.
+pub(super) fn admission(query: &PageQuery) -> Builder {
+    let mut sql = Builder::new("");
+    push_admission(&mut sql, query);
+    sql
+}
+
 /// The plan of all matching rows, for its row estimate.
 pub(super) fn estimate(query: &PageQuery) -> Builder {
     let mut sql = Builder::new("explain (format json) ");
@@ -191,7 +201,7 @@ fn push_matching(sql: &mut Builder, reader: &Reader, filter: &Filter) {
     }
 }
 
-fn branches(reader: &Reader) -> Vec<Branch> {
+pub(super) fn branches(reader: &Reader) -> Vec<Branch> {
     match reader.session {
         Some(_) => vec![Branch::Sandbox, Branch::Published, Branch::Mirror],
         None => vec![Branch::Published, Branch::Mirror],
@@ -273,7 +283,7 @@ fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, seg
     order::push_branch_order(sql, query, segment);
 }
 
-fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch, without: Without) {
+pub(super) fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch, without: Without) {
     sql.push(if branch == Branch::Mirror { " from pfa_mirror r" } else { " from pfa_overlay r" });
     sql.push(" where r.organization_id = ");
     sql.push_bind(reader.organization.clone());
@@ -309,7 +319,7 @@ fn push_count_if_admitted(sql: &mut Builder, query: &PageQuery) {
 
 /// Of the mirror all matches are counted, and those taken away that an overlay has: a join with the smaller side first, instead
 /// of a probe for each match, which took 280 ms of 300,000 records; this takes 20 to 50.
-fn push_count(sql: &mut Builder, query: &PageQuery) {
+pub(super) fn push_count(sql: &mut Builder, query: &PageQuery) {
     for (index, branch) in branches(&query.reader).into_iter().enumerate() {
         sql.push(if index == 0 { "(select count(*)" } else { " + (select count(*)" });
         if branch == Branch::Mirror {
@@ -333,14 +343,19 @@ fn push_mirror(sql: &mut Builder, reader: &Reader) {
     sql.push_bind(reader.organization.clone());
 }
 
+/// One row more than the page has tells that there are more.
 fn push_limit(sql: &mut Builder, query: &PageQuery) {
     sql.push(" limit ");
-    sql.push_bind(i64::from(query.limit) + 1);
+    sql.push_bind(last_row(query));
+}
+
+fn last_row(query: &PageQuery) -> i64 {
+    query.offset + i64::from(query.limit) + 1
 }
 
 /// What the head has left of the limit.
 fn push_tail_limit(sql: &mut Builder, query: &PageQuery) {
     sql.push(" limit greatest(0, ");
-    sql.push_bind(i64::from(query.limit) + 1);
+    sql.push_bind(last_row(query));
     sql.push(" - (select count(*) from head))");
 }

@@ -14,7 +14,7 @@ use crate::service::records::order::sorts_a_category;
 use crate::service::records::statement::{Builder, MIRROR, Texts};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use sqlx::{PgPool, Row as _};
+use sqlx::{PgConnection, Row as _};
 use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -74,10 +74,11 @@ impl RecordTexts {
         }
     }
 
-    /// How a page is best read: without texts when it was asked for before, by anybody, or when it may have to sort
-    /// many records, of which it shows few.
+    /// How a page is best read: without texts when it was asked for before, by anybody, or when it looks at far more records
+    /// than it shows, to sort them or to leave them out.
     pub(super) fn best_for(&self, query: &PageQuery) -> Texts {
-        let is_without = sorts_a_category(query) || query.fields.is_none() && self.pages.get(&page_of(query)).is_some();
+        let shows_few = sorts_a_category(query) || query.offset > i64::from(query.limit);
+        let is_without = query.fields.is_none() && (shows_few || self.pages.get(&page_of(query)).is_some());
         if is_without { Texts::Remembered } else { Texts::Read }
     }
 
@@ -104,7 +105,7 @@ impl RecordTexts {
     /// Reads the texts of records, and remembers them; nothing when one of them has another version by now.
     pub(super) async fn read(
         &self,
-        pool: &PgPool,
+        connection: &mut PgConnection,
         organization: &str,
         origin: Origin,
         unknown: &[Unknown],
@@ -113,7 +114,7 @@ impl RecordTexts {
         let mut statement =
             Builder::new(format!("select (select {MIRROR}), id, version, data::text from pfa_mirror where organization_id = "));
         statement.push_bind(organization).push(" and id = any (").push_bind(ids).push(")");
-        let rows = statement.build().fetch_all(pool).await?;
+        let rows = statement.build().fetch_all(connection).await?;
         if let Some(row) = rows.first()
             && origin != Origin::new(organization, row.try_get(0)?)
         {
@@ -132,9 +133,9 @@ impl RecordTexts {
 
 /// A page as every reader of the organization may ask for it: the sandbox is of no account.
 fn page_of(query: &PageQuery) -> u64 {
-    let PageQuery { reader, filter, sort, cursor, limit, .. } = query;
+    let PageQuery { reader, filter, sort, cursor, offset, limit, .. } = query;
     let begin = cursor.as_ref().map(|cursor| (&cursor.values, cursor.id));
-    xxh3_64(format!("{:?} {filter:?} {sort:?} {begin:?} {limit}", reader.organization).as_bytes())
+    xxh3_64(format!("{:?} {filter:?} {sort:?} {begin:?} {offset} {limit}", reader.organization).as_bytes())
 }
 
 #[cfg(test)]
@@ -149,7 +150,7 @@ mod tests {
     fn second_page(organization: &str, session: Option<Uuid>, limit: u32, after: u128) -> PageQuery {
         let reader = Reader { organization: organization.to_owned(), user: format!("{session:?}"), session };
         let (filter, sort) = (Filter::default(), Sort::default());
-        let mut query = PageQuery { reader, filter, sort, fields: None, limit, cursor: None, count: CountKind::None };
+        let mut query = PageQuery { reader, filter, sort, fields: None, offset: 0, limit, cursor: None, count: CountKind::None };
         query.cursor = Some(Cursor::new(query.fingerprint(), vec![None], Uuid::from_u128(after)));
         query
     }

@@ -94,8 +94,16 @@ async fn pretend_statistics(pool: &PgPool) {
 /// The index on the mirror that a plan uses, whatever the page; there must be no sort of many rows.
 async fn used_index(service: &PfaMirrorService, filter: Filter, sort: &str) -> Vec<String> {
     let reader = Reader { organization: LARGEST.into(), user: "dev".into(), session: None };
-    let query =
-        PageQuery { reader, filter, sort: Sort::parse(sort).unwrap(), fields: None, limit: 200, cursor: None, count: CountKind::None };
+    let query = PageQuery {
+        reader,
+        filter,
+        sort: Sort::parse(sort).unwrap(),
+        fields: None,
+        offset: 0,
+        limit: 200,
+        cursor: None,
+        count: CountKind::None,
+    };
     let plan = service.explain_records(&query, false).await.unwrap();
     let nodes = nodes(&plan[0]["Plan"]);
     for node in &nodes {

@@ -37,7 +37,7 @@ async fn check_grid(play: &Play<'_>, reader: Reader, records: &[Merged]) -> Resu
     let (filter, question) = filters[usize::try_from(play.model.now).unwrap() % filters.len()].clone();
     let what = format!("the grid of {} by {:?}", reader.user, question.parameters);
     let sort = Sort::parse("pfaId").unwrap();
-    let query = PageQuery { reader, filter, sort, fields: None, limit: 100, cursor: None, count: CountKind::None };
+    let query = PageQuery { reader, filter, sort, fields: None, offset: 0, limit: 100, cursor: None, count: CountKind::None };
     let page = play.app.service.list_records(&query).await.map_err(failed)?;
     let expected: Vec<_> = answer(records.to_vec(), &question).iter().map(shown).collect();
     agree(&what, &serde_json::from_str(&page.rows).unwrap(), &json!(expected))

@@ -87,11 +87,13 @@ pub fn answer(mut records: Vec<Merged>, question: &Question) -> Vec<Merged> {
 }
 
 fn matches(data: &Object, parameters: &[(String, String)]) -> bool {
+    let hides_discontinued = !parameters.iter().any(|(name, _)| name == "isDiscontinued" || name == "status");
+    !(hides_discontinued && flag(data, "isDiscontinued")) && meets_all(data, parameters)
+}
+
+/// Whether a record meets parameters of the grid; whether discontinued records are hidden is of no account.
+pub fn meets_all(data: &Object, parameters: &[(String, String)]) -> bool {
     let names: BTreeSet<_> = parameters.iter().map(|(name, _)| name.as_str()).collect();
-    let hides_discontinued = !names.contains("isDiscontinued") && !names.contains("status");
-    if hides_discontinued && flag(data, "isDiscontinued") {
-        return false;
-    }
     names.into_iter().all(|name| {
         let values: Vec<_> = parameters.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect();
         meets(data, name, &values)
@@ -138,7 +140,8 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn compare(a: &Merged, b: &Merged, sort: &[(String, bool)]) -> Ordering {
+/// The order of records by some columns, then by id.
+pub fn compare(a: &Merged, b: &Merged, sort: &[(String, bool)]) -> Ordering {
     for (field, is_descending) in sort {
         let (x, y) = (key(&a.data, field), key(&b.data, field));
         let order = match (&x, &y) {
@@ -155,14 +158,16 @@ fn compare(a: &Merged, b: &Merged, sort: &[(String, bool)]) -> Ordering {
     a.id.cmp(&b.id)
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+/// A value as it is ordered.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
     Text(String),
     Amount(Decimal),
     Flag(bool),
 }
 
-fn key(data: &Object, field: &str) -> Option<Key> {
+/// The value of a field, as it is ordered.
+pub fn key(data: &Object, field: &str) -> Option<Key> {
     if field.starts_with("is") || field.starts_with("has") {
         return Some(Key::Flag(flag(data, field)));
     }
@@ -175,11 +180,11 @@ fn key(data: &Object, field: &str) -> Option<Key> {
     }
 }
 
-fn flag(data: &Object, field: &str) -> bool {
+pub fn flag(data: &Object, field: &str) -> bool {
     data[field] == Value::Bool(true)
 }
 
-fn text<'a>(data: &'a Object, field: &str) -> Option<&'a str> {
+pub fn text<'a>(data: &'a Object, field: &str) -> Option<&'a str> {
     data[field].as_str()
 }
 
@@ -191,11 +196,11 @@ fn day(text: &str) -> NaiveDate {
     NaiveDate::from_str(text).unwrap()
 }
 
-fn amount(data: &Object, field: &str) -> Option<Decimal> {
+pub fn amount(data: &Object, field: &str) -> Option<Decimal> {
     data[field].is_number().then(|| decimal(&data[field].to_string()))
 }
 
-fn decimal(text: &str) -> Decimal {
+pub fn decimal(text: &str) -> Decimal {
     Decimal::from_str(text).unwrap()
 }
 
@@ -230,13 +235,13 @@ pub fn totals<'a>(records: impl IntoIterator<Item = &'a Merged>) -> Value {
 }
 
 /// Cents, so that equal sums compare equal whatever the last digit of a division was.
-fn cents(amount: Decimal) -> String {
+pub fn cents(amount: Decimal) -> String {
     let mut rounded = amount.round_dp(10).round_dp_with_strategy(2, rust_decimal::RoundingStrategy::MidpointAwayFromZero);
     rounded.rescale(2);
     rounded.to_string()
 }
 
-fn cost(data: &Object, start: &str, end: &str) -> Decimal {
+pub fn cost(data: &Object, start: &str, end: &str) -> Decimal {
     if text(data, "source") == Some("Purchase") {
         return amount(data, "purchasePrice").unwrap_or_default();
     }

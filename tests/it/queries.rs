@@ -1,0 +1,292 @@
+//! `POST …/records/query`: rows as a grid's row model asks for them.
+
+mod model;
+mod random;
+
+use crate::support::planner::{Planner, assert_problem, planners_app};
+use crate::support::test_app;
+use serde_json::{Value, json};
+
+async fn ask(planner: &Planner<'_>, body: Value) -> Value {
+    let answer = planner.post("records/query", body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.json()
+}
+
+fn ids(answer: &Value) -> Vec<&str> {
+    answer["rows"].as_array().unwrap().iter().map(|row| row["pfaId"].as_str().unwrap()).collect()
+}
+
+/// As AG Grid sends it, key by key.
+#[tokio::test]
+async fn a_request_of_a_grid_is_taken_as_it_is() {
+    let app = planners_app().await;
+    let answer = ask(
+        &app.planner("ana"),
+        json!({
+            "startRow": 0, "endRow": 100,
+            "rowGroupCols": [], "groupKeys": [], "pivotCols": [], "pivotMode": false,
+            "valueCols": [{"id": "monthlyRate", "displayName": "Monthly rate", "field": "monthlyRate", "aggFunc": "sum"}],
+            "filterModel": {
+                "category": {"filterType": "set", "values": ["Lifting", "Access", null]},
+                "monthlyRate": {"filterType": "number", "operator": "OR", "conditions": [
+                    {"filterType": "number", "type": "inRange", "filter": 8000, "filterTo": 15000},
+                    {"filterType": "number", "type": "blank"}]},
+                "model": null,
+                "dor": {"filterType": "multi", "filterModels": [null, {"filterType": "text", "type": "notEqual", "filter": "beo"}]}
+            },
+            "sortModel": [{"colId": "monthlyRate", "sort": "desc", "type": "default"}]
+        }),
+    )
+    .await;
+    assert_eq!(ids(&answer), ["1", "3"]);
+    assert_eq!(answer["rowCount"], 2);
+    assert_eq!(answer["grandTotals"], json!({"recordCount": 2, "monthlyRate": 23000}));
+    assert_eq!(answer["rows"][0]["_meta"]["syncState"], "pristine");
+    assert_eq!(answer["rows"][0]["pemsRemarks"], "kept");
+}
+
+#[tokio::test]
+async fn groups_are_opened_until_records_come() {
+    let app = planners_app().await;
+    let planner = app.planner("ana");
+    let columns = |names: &[&str]| names.iter().map(|name| json!({"field": name})).collect::<Vec<_>>();
+    let mut body = json!({"rowGroupCols": columns(&["category", "source"]), "valueCols": columns(&["forecastCost", "purchasePrice"]),
+        "sortModel": [{"colId": "forecastCost", "sort": "desc"}]});
+    let all = json!({"recordCount": 4, "forecastCost": 38_451.22, "purchasePrice": 1000.5});
+    let answer = ask(&planner, body.clone()).await;
+    let group = |category: &str, cost: f64, price: f64, count: i64| json!({"category": category, "forecastCost": cost, "purchasePrice": price, "_group": {"level": 0, "recordCount": count}});
+    let groups = [group("Lifting", 37_450.72, 0.0, 2), group("Power", 1000.5, 1000.5, 1), group("Access", 0.0, 0.0, 1)];
+    let is_same = |found: &Value, expected: &Value| model::normalized(found) == model::normalized(expected);
+    assert!(is_same(&answer["rows"], &json!(groups)), "{answer}");
+    assert_eq!(answer["rowCount"], 3);
+    assert!(is_same(&answer["grandTotals"], &all), "{answer}");
+
+    body["groupKeys"] = json!(["Lifting"]);
+    let answer = ask(&planner, body.clone()).await;
+    assert_eq!((answer["rows"][0]["category"].as_str(), answer["rows"][0]["source"].as_str()), (Some("Lifting"), Some("Rental")));
+    assert_eq!(answer["rows"][0]["_group"], json!({"level": 1, "recordCount": 2}));
+    assert_eq!(answer["rowCount"], 1);
+
+    body["groupKeys"] = json!(["Lifting", "Rental"]);
+    body["fields"] = json!(["pfaId"]);
+    body["sortModel"] = json!([{"colId": "ag-Grid-AutoColumn", "sort": "asc"}, {"colId": "pfaId", "sort": "desc"}]);
+    let answer = ask(&planner, body.clone()).await;
+    assert_eq!(ids(&answer), ["3", "1"]);
+    assert_eq!(answer["rows"][0].as_object().unwrap().len(), 2, "{answer}");
+    assert!(is_same(&answer["grandTotals"], &all), "whatever is opened: {answer}");
+
+    body["groupKeys"] = json!(["Lifting", null]);
+    assert_eq!(ask(&planner, body.clone()).await["rowCount"], 0);
+    body["groupKeys"] = json!([]);
+    body["startRow"] = json!(2);
+    body["sortModel"] = json!([{"colId": "ag-Grid-AutoColumn-category", "sort": "desc"}]);
+    let answer = ask(&planner, body.clone()).await;
+    assert_eq!((answer["rows"][0]["category"].as_str(), answer["rowCount"].as_i64()), (Some("Access"), Some(3)));
+    body["startRow"] = json!(3);
+    let answer = ask(&planner, body).await;
+    assert_eq!((answer["rows"].as_array().map(Vec::len), answer["rowCount"].as_i64()), (Some(0), Some(3)));
+}
+
+#[tokio::test]
+async fn trees_hold_comparisons_and_the_grids_own_filters() {
+    let app = planners_app().await;
+    let planner = app.planner("ana");
+    for (tree, expected) in [
+        (json!({}), vec!["1", "2", "3", "5"]),
+        (json!({"category": "Lifting"}), vec!["1", "3"]),
+        (json!({"category": ["Lifting"], "not": {"field": "monthlyRate", "op": "lt", "value": 10000}}), vec!["1"]),
+        (json!({"or": [{"q": "crane"}, {"field": "purchasePrice", "op": "gt", "value": "1000.49"}]}), vec!["1", "2"]),
+        (json!({"not": {"field": "forecastStart", "op": "gte", "value": "2025-02-01"}}), vec!["1", "3", "5"]),
+        (json!({"field": "forecastStart", "value": null}), vec!["5"]),
+        (json!({"field": "forecastStart", "op": "between", "from": "2025-01-02", "to": "2025-02-01"}), vec!["2"]),
+        (json!({"field": "isDiscontinued", "op": "in", "values": [true, false]}), vec!["1", "2", "3", "4", "5"]),
+        (json!({"or": [{"status": ["discontinued"]}, {"field": "equipment", "op": "startsWith", "value": "CRANE"}]}), vec!["1", "4"]),
+        (json!({"field": "category", "op": "in", "values": []}), vec![]),
+        (json!({"field": "monthlyRate", "op": "in", "values": []}), vec![]),
+        (json!({"and": [{"category": ["Lifting", "Power"]}, {"category": "Power"}]}), vec!["2"]),
+        (json!({"contains": {"pemsRemarks": "kept"}, "overlaps": "2025-01-01..2025-01-01"}), vec!["1"]),
+    ] {
+        let body = json!({"filter": tree, "sortModel": [{"colId": "pfaId", "sort": "asc"}]});
+        assert_eq!(ids(&ask(&planner, body).await), expected, "{tree}");
+    }
+}
+
+#[tokio::test]
+async fn a_sandbox_is_asked_as_its_planner_sees_it() {
+    let app = planners_app().await;
+    let sandbox = app.planner("ana").open().await;
+    sandbox.edit("1", json!({"category": "Power", "monthlyRate": 9000})).await;
+    let body = |session: Value| {
+        json!({"session": session, "filter": {"field": "category", "value": "Power"}, "valueCols": [{"field": "monthlyRate"}],
+            "sortModel": [{"colId": "pfaId", "sort": "asc"}]})
+    };
+    let answer = ask(&sandbox.planner, body(json!(sandbox.id))).await;
+    assert_eq!((ids(&answer), &answer["grandTotals"]["monthlyRate"]), (vec!["1", "2"], &json!(9000)));
+    assert_eq!(answer["rows"][0]["_meta"]["modifiedFields"], json!(["category", "monthlyRate"]));
+    assert_eq!(ids(&ask(&sandbox.planner, body(Value::Null)).await), ["2"]);
+    let in_query = sandbox.planner.post(&format!("records/query?session={}", sandbox.id), body(Value::Null)).await;
+    assert_eq!(ids(&in_query.json()), ["1", "2"]);
+
+    assert_problem(&app.planner("ben").post("records/query", body(json!(sandbox.id))).await, 404, "session_not_found");
+    let elsewhere = sandbox.planner.in_organization("OTHER");
+    assert_problem(&elsewhere.post("records/query", body(json!(sandbox.id))).await, 404, "session_not_found");
+    let nowhere = sandbox.planner.in_organization("NOWHERE");
+    assert_problem(&nowhere.post("records/query", body(Value::Null)).await, 404, "organization_not_found");
+}
+
+/// What the filter of a bulk edit selects is what the grid shows for it.
+#[tokio::test]
+async fn a_bulk_edit_takes_the_same_trees() {
+    let app = planners_app().await;
+    let sandbox = app.planner("ana").open().await;
+    let edit = |tree: Value| json!({"select": {"filter": tree}, "operation": {"type": "set", "fields": {"model": "M"}}});
+    let answer = sandbox.bulk(edit(json!({"or": [{"category": "Power"}, {"field": "monthlyRate", "op": "lte", "value": 100}]}))).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["matched"].as_i64()), (200, Some(2)), "{}", answer.text);
+    let answer = sandbox.bulk(edit(json!({"or": [{"category": "Power"}, {"field": "rate"}]}))).await;
+    let problem = assert_problem(&answer, 400, "invalid_edit");
+    assert_eq!(problem["errors"][0]["field"], "select.filter.or[1].field");
+}
+
+#[tokio::test]
+async fn every_fault_of_a_request_is_told_with_its_place() {
+    let app = planners_app().await;
+    let planner = app.planner("ana");
+    let body = json!({
+        "session": "x", "startRow": 5, "endRow": 5, "fields": ["pfaId", "price"],
+        "filter": {"and": [{"field": "source", "op": "eq", "value": "Lease"}, {"or": []}, {"field": "dor", "op": "like", "value": "B%"},
+                           {"categories": "x"}, 7, {"field": "forecastStart", "op": "between", "from": "2025-02-30", "to": 1},
+                           {"field": "monthlyRate", "op": "contains", "value": "1"}, {"field": "model", "op": "isNull", "value": 1}]},
+        "filterModel": {"rate": {"filterType": "number", "type": "equals", "filter": 1},
+                        "monthlyRate": {"filterType": "number", "type": "contains", "filter": 1},
+                        "model": {"filterType": "text", "operator": "XOR", "conditions": []},
+                        "isActualized": {"filterType": "boolean", "type": "maybe"},
+                        "class": {"filterType": "text", "type": "equals", "filter": "x", "caseSensitive": true}},
+        "rowGroupCols": [{"field": "category"}, {"id": "category"}, {"field": "price"}], "groupKeys": ["a", "b"],
+        "valueCols": [{"field": "model", "aggFunc": "sum"}, {"field": "cost"}, {"field": "category", "aggFunc": "count"}],
+        "sortModel": [{"colId": "price", "sort": "asc"}, {"colId": "model", "sort": "up"}], "pivotMode": true
+    });
+    let problem = assert_problem(&planner.post("records/query?limit=1", body).await, 400, "invalid_parameter");
+    let mut fields: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect();
+    fields.sort_unstable();
+    let mut expected = vec![
+        "session",
+        "endRow",
+        "fields[1]",
+        "limit",
+        "filter.and[0].value",
+        "filter.and[1].or",
+        "filter.and[2].op",
+        "filter.and[3].categories",
+        "filter.and[4]",
+        "filter.and[5].from",
+        "filter.and[5].to",
+        "filter.and[6].value",
+        "filter.and[7].value",
+        "filterModel.rate",
+        "filterModel.monthlyRate.type",
+        "filterModel.model.operator",
+        "filterModel.isActualized.type",
+        "filterModel.class.caseSensitive",
+        "rowGroupCols[1].field",
+        "rowGroupCols[2].field",
+        "groupKeys",
+        "valueCols[0].aggFunc",
+        "valueCols[1].field",
+        "valueCols[2].field",
+        "sortModel[0].colId",
+        "sortModel[1].sort",
+        "pivotMode",
+    ];
+    expected.sort_unstable();
+    assert_eq!(fields, expected);
+    assert_eq!(
+        problem["errors"].as_array().unwrap().iter().find(|error| error["field"] == "filter.and[0].value").unwrap()["allowed"],
+        json!(["Rental", "Purchase"])
+    );
+}
+
+#[tokio::test]
+async fn a_filter_is_neither_too_deep_nor_too_long() {
+    let app = planners_app().await;
+    let planner = app.planner("ana");
+    let deep = |levels: usize| (0..levels).fold(json!({"category": "Lifting"}), |tree, _| json!({"not": tree}));
+    let wide = |many: usize| json!({"or": vec![json!({"field": "model", "value": "x"}); many]});
+    let set = |many: usize| json!({"field": "model", "op": "in", "values": vec!["x"; many]});
+    for (tree, is_good) in
+        [(deep(20), true), (deep(21), false), (wide(99), true), (wide(100), false), (set(1_000), true), (set(1_001), false)]
+    {
+        let answer = planner.post("records/query", json!({"filter": tree})).await;
+        if is_good {
+            assert_eq!(answer.status, 200, "{}", answer.text);
+        } else {
+            let problem = assert_problem(&answer, 400, "invalid_parameter");
+            assert_eq!(problem["errors"].as_array().unwrap().len(), 1, "{problem}");
+        }
+    }
+}
+
+/// What a value says is no SQL, wherever it stands.
+#[tokio::test]
+async fn values_are_only_values() {
+    let app = planners_app().await;
+    let planner = app.planner("ana");
+    let evil = "' or true --";
+    for tree in [
+        json!({"field": "category", "value": evil}),
+        json!({"field": "category", "op": "in", "values": [evil]}),
+        json!({"field": "category", "op": "contains", "value": evil}),
+        json!({"category": evil}),
+    ] {
+        let answer = ask(&planner, json!({"filter": tree, "rowGroupCols": [{"field": "category"}], "groupKeys": [evil]})).await;
+        assert_eq!((answer["rowCount"].as_i64(), &answer["grandTotals"]), (Some(0), &json!({"recordCount": 0})));
+    }
+    for name in ["category\" from pfa_mirror; --", "data", "organization_id"] {
+        let answer = planner.post("records/query", json!({"rowGroupCols": [{"field": name}], "valueCols": [{"field": name}]})).await;
+        assert_problem(&answer, 400, "invalid_parameter");
+    }
+}
+
+/// Rows, their number and the totals are of one moment, also while somebody publishes; and what was kept for the next block is
+/// forgotten then.
+#[tokio::test]
+async fn an_answer_is_of_one_moment() {
+    let app = test_app().await;
+    let record = |number: usize| json!({"pfaId": format!("{number:03}"), "source": "Rental", "category": "A", "monthlyRate": 100});
+    let records: Vec<_> = (0..60).map(|number| record(number).as_object().unwrap().clone()).collect();
+    app.load("ORG", &records).await;
+    let publish = async {
+        for round in 0..12 {
+            let sandbox = app.planner("ana").open().await;
+            // One leaves the group, and the rest takes over what it cost.
+            let rate = if round % 2 == 0 { 200 } else { 100 };
+            let select = json!({"pfaIds": (0..60).step_by(2).map(|number| format!("{number:03}")).collect::<Vec<_>>()});
+            let fields = json!({"monthlyRate": rate, "category": if round % 2 == 0 { "B" } else { "A" }});
+            let body = json!({"select": select, "operation": {"type": "set", "fields": fields}});
+            assert_eq!(sandbox.bulk(body).await.status, 200);
+            assert_eq!(sandbox.commit("").await.status, 200);
+        }
+    };
+    let read = async {
+        let planner = app.planner("ben");
+        for round in 0..60 {
+            let first = (round % 4) * 10;
+            let body = json!({"startRow": 0, "endRow": 100, "filter": {"category": "A"}, "valueCols": [{"field": "monthlyRate"}],
+                "sortModel": [{"colId": "pfaId", "sort": "asc"}]});
+            let answer = ask(&planner, body.clone()).await;
+            let rows = answer["rows"].as_array().unwrap();
+            let sum: f64 = rows.iter().map(|row| row["monthlyRate"].as_f64().unwrap()).sum();
+            assert_eq!(Some(sum), answer["grandTotals"]["monthlyRate"].as_f64(), "{}", rows.len());
+            assert_eq!(answer["rowCount"], rows.len());
+
+            let mut block = body;
+            (block["startRow"], block["endRow"]) = (json!(first), json!(first + 10));
+            let answer = ask(&planner, block).await;
+            let all_are_there = answer["rowCount"] == 60;
+            let expected: Vec<_> = (0..60).filter(|number| all_are_there || number % 2 == 1).map(|number| format!("{number:03}")).collect();
+            let rest = &expected[expected.len().min(first)..];
+            assert_eq!(ids(&answer), rest[..rest.len().min(10)], "from {first} of {}", answer["rowCount"]);
+        }
+    };
+    tokio::join!(publish, read);
+}
