@@ -3,44 +3,66 @@
 use crate::support::{TestApp, test_app};
 use pfa_vanguard::domain::generate::Plan;
 use serde_json::{Value, json};
+use std::fmt::Debug;
 use std::fs;
 use std::path::Path;
-use std::sync::Once;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, Once};
+use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 tokio::task_local! {
-    /// Statements of the call that is counted.
-    static STATEMENTS: AtomicUsize;
+    /// Statements of the call that is looked at.
+    static STATEMENTS: Mutex<Vec<String>>;
 }
 
-/// Counts the statements that the driver tells of.
-struct StatementCounter;
+/// Notes the statements that the driver tells of.
+struct StatementNotes;
 
-impl<S: Subscriber> Layer<S> for StatementCounter {
+impl<S: Subscriber> Layer<S> for StatementNotes {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() == "sqlx::query" {
-            // Other tests are not counted.
-            let _ = STATEMENTS.try_with(|statements| statements.fetch_add(1, Ordering::Relaxed));
+            let mut text = Text::default();
+            event.record(&mut text);
+            // Other tests are of no interest.
+            let _ = STATEMENTS.try_with(|statements| statements.lock().unwrap().push(text.0));
         }
     }
 }
 
-async fn count_statements<T>(call: impl Future<Output = T>) -> (T, usize) {
+/// The text of a statement: the beginning, and all of it where that is more.
+#[derive(Default)]
+struct Text(String);
+
+impl Visit for Text {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if matches!(field.name(), "summary" | "db.statement") {
+            self.0.push_str(value);
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+}
+
+async fn note_statements<T>(call: impl Future<Output = T>) -> (T, Vec<String>) {
     // One subscriber for all threads: with one of this thread alone, an event that another thread meets
     // first would be thought unwanted everywhere.
     static SUBSCRIBER: Once = Once::new();
     SUBSCRIBER.call_once(|| {
-        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(StatementCounter)).unwrap();
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(StatementNotes)).unwrap();
         tracing::callsite::rebuild_interest_cache();
     });
-    let counted = async {
+    let noted = async {
         let answer = call.await;
-        (answer, STATEMENTS.with(|statements| statements.load(Ordering::Relaxed)))
+        (answer, STATEMENTS.with(|statements| statements.lock().unwrap().clone()))
     };
-    STATEMENTS.scope(AtomicUsize::new(0), counted).await
+    STATEMENTS.scope(Mutex::default(), noted).await
+}
+
+async fn count_statements<T>(call: impl Future<Output = T>) -> (T, usize) {
+    let (answer, statements) = note_statements(call).await;
+    (answer, statements.len())
 }
 
 async fn demo_organization() -> TestApp {
@@ -76,6 +98,33 @@ async fn ten_thousand_records_are_edited_and_committed_by_a_handful_of_statement
     let (answer, statements) = count_statements(app.post(&format!("{sandbox}/commit"), &json!({}))).await;
     assert!(answer.json()["committed"].as_i64().unwrap() >= 9_000, "{}", answer.text);
     assert!((5..=20).contains(&statements), "{statements} statements");
+}
+
+/// A grid that scrolls on has the totals already, and goes on where the block before has ended; after an edit both are read anew.
+#[tokio::test]
+async fn a_block_after_another_reads_only_its_own_rows() {
+    let app = demo_organization().await;
+    let sandbox = app.planner("ana").in_organization("HOLNG").open().await;
+    let columns = json!([{"field": "monthlyRate"}]);
+    let ask = async |first: i64| {
+        let body = json!({"startRow": first, "endRow": first + 100, "session": sandbox.id, "valueCols": columns});
+        let (answer, statements) = note_statements(sandbox.planner.post("records/query", body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let has = |part: &str| statements.iter().any(|statement| statement.contains(part));
+        (answer.json(), has("sum(r.monthly_rate)"), has(" offset $"))
+    };
+    let (jump, sums, leaves_out) = ask(300).await;
+    assert!(sums && leaves_out);
+    for first in [0, 100, 200, 300] {
+        let (block, sums, leaves_out) = ask(first).await;
+        assert!(!sums && !leaves_out, "from {first}");
+        assert!(first < 300 || block == jump);
+    }
+    sandbox.edit(jump["rows"][0]["pfaId"].as_str().unwrap(), json!({"monthlyRate": 1})).await;
+    let (block, sums, leaves_out) = ask(300).await;
+    assert!(sums && leaves_out);
+    assert_eq!(block["rows"][0]["monthlyRate"], 1);
+    assert_ne!(block["grandTotals"], jump["grandTotals"]);
 }
 
 /// Many sandboxes, commits, conflicts and versions.
