@@ -243,7 +243,10 @@ impl From<Error> for Problem {
                 Self::unavailable("busy", &error.to_string(), 1)
             }
             Error::Stopping => Self::unavailable("stopping", &error.to_string(), 5),
-            Error::ExportsBusy => Self::unavailable("exports_busy", &error.to_string(), 5),
+            Error::ExportsBusy => {
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "exports_busy", "Too many requests", error.to_string());
+                Self { retry_after_seconds: Some(5), ..problem }
+            }
             Error::ExportCut => Self::unavailable("export_cut", &error.to_string(), 5),
             Error::StatementTimeout => {
                 tracing::warn!("a statement was cancelled after its time-out");

@@ -123,7 +123,7 @@ async fn a_client_that_leaves_costs_nothing_more() {
     assert!(first.body_mut().frame().await.unwrap().is_ok());
     assert_eq!(senders(&app).await.len(), 2, "both wait for their clients");
     let refused = app.planner("ana").get("records/export").await;
-    assert_problem(&refused, 503, "exports_busy");
+    assert_problem(&refused, 429, "exports_busy");
     assert_eq!(refused.header("retry-after"), "5");
     drop((first, second));
     let deadline = Instant::now() + Duration::from_secs(20);

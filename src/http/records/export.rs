@@ -22,7 +22,7 @@ use futures_util::TryStreamExt as _;
     responses((status = 200, description = "The records", content((String = "application/x-ndjson"), (String = "text/csv"))),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json", description = "Two exports are running"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Two exports are running"),
         (status = 505, body = Problem, content_type = "application/problem+json", description = "Asked over HTTP/1.0")))]
 pub(in crate::http) async fn export_records(
     State(state): State<AppState>,
