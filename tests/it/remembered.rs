@@ -1,6 +1,8 @@
 //! Pages that are asked for again: read without the texts of records that are remembered, and the same as ever.
 
 use crate::support::{TestApp, test_app};
+use futures_util::TryStreamExt as _;
+use pfa_vanguard::domain::export::ExportFormat;
 use pfa_vanguard::domain::filter::Filter;
 use pfa_vanguard::domain::generate::Plan;
 use pfa_vanguard::domain::sort::Sort;
@@ -8,6 +10,7 @@ use pfa_vanguard::service::records::{CountKind, PageQuery};
 use pfa_vanguard::service::{PfaMirrorService, Reader};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use uuid::Uuid;
 
 const PAGE: &str = "records?limit=50&sort=pfaId";
 
@@ -140,4 +143,67 @@ async fn a_page_with_texts_that_changed_meanwhile_is_of_one_moment() {
     }
     writer.await.unwrap();
     assert!(seen.len() > 3, "the reader saw {seen:?}");
+}
+
+async fn export(service: &PfaMirrorService, session: Option<Uuid>) -> String {
+    let reader = Reader { organization: "HOLNG".into(), user: "ana".into(), session };
+    let (filter, sort) = (Filter::default(), Sort::default());
+    let query = PageQuery { reader, filter, sort, fields: None, offset: 0, limit: 0, cursor: None, count: CountKind::None };
+    service.export_records(query, ExportFormat::Ndjson).await.unwrap().try_collect().await.unwrap()
+}
+
+/// Changes a record behind everybody's back, which nothing but the text tells.
+async fn change_secretly(app: &TestApp, pfa_id: &str, equipment: &str) {
+    sqlx::raw_sql("alter table pfa_mirror disable trigger pfa_mirror_counts_changes").execute(app.pool()).await.unwrap();
+    let change = "update pfa_mirror set data = data || jsonb_build_object('equipment', $2::text) where pfa_id = $1";
+    sqlx::query(change).bind(pfa_id).bind(equipment).execute(app.pool()).await.unwrap();
+    sqlx::raw_sql("alter table pfa_mirror enable trigger pfa_mirror_counts_changes").execute(app.pool()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_export_that_is_asked_for_again_and_again_is_read_without_texts() {
+    let app = test_app().await;
+    let mut raw: Vec<_> = Plan::demo().organizations[0].records().take(60).collect();
+    app.load("HOLNG", &raw).await;
+    let fresh = app.service.clone().with_text_memory(0);
+    let first = export(&app.service, None).await;
+    assert_eq!(first, export(&fresh, None).await);
+    let shown: Value = serde_json::from_str(first.lines().nth(10).unwrap()).unwrap();
+    let shown = shown["pfaId"].as_str().unwrap();
+    change_secretly(&app, shown, "First secret").await;
+    let second = export(&app.service, None).await;
+    assert!(second.contains("First secret"), "most exports are asked for once");
+    change_secretly(&app, shown, "Second secret").await;
+    assert_eq!(export(&app.service, None).await, second);
+
+    // What has changed since then is missing in the middle of it; what a sandbox has changed is its own.
+    change_secretly(&app, shown, "First secret").await;
+    raw[20].insert("manufacturer".into(), json!("Changed in PEMS"));
+    app.load("HOLNG", &raw).await;
+    let sandbox = app.planner("ana").in_organization("HOLNG").open().await;
+    sandbox.edit(raw[30]["pfaId"].as_str().unwrap(), json!({"equipment": "Crane 7"})).await;
+    for session in [None, sandbox.id.parse().ok()] {
+        let text = export(&app.service, session).await;
+        assert_eq!(text, export(&fresh, session).await);
+        assert!(text.contains("Changed in PEMS") && text.contains("Crane 7") == session.is_some());
+    }
+}
+
+/// Everything behind a missing text waits for it, and goes out piece by piece; what is too large is not remembered.
+#[tokio::test]
+async fn a_large_export_is_whole_when_all_texts_are_missing() {
+    let app = test_app().await;
+    let remarks = "ü".repeat(1_000);
+    let records: Vec<_> =
+        (0..3_000).map(|id| json!({"pfaId": id.to_string(), "pemsRemarks": remarks}).as_object().unwrap().clone()).collect();
+    app.load("HOLNG", &records).await;
+    let small = app.service.clone().with_text_memory(10_000_000);
+    for _ in 0..3 {
+        export(&app.service, None).await;
+        export(&small, None).await;
+    }
+    sqlx::query("update pfa_mirror set data = data || '{\"equipment\": \"new\"}'").execute(app.pool()).await.unwrap();
+    let expected = export(&small, None).await;
+    assert_eq!(expected.matches("\"equipment\": \"new\"").count(), 3_000);
+    assert!(export(&app.service, None).await == expected);
 }

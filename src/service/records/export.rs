@@ -1,10 +1,15 @@
 //! Exports: all matching records of one snapshot, sent while they are read.
 //!
 //! A task reads the rows and hands them over in chunks; it waits while the client takes them, so an
-//! export needs the memory of two chunks however many records it has.
+//! export needs the memory of two chunks however many records it has. One that is asked for again and again takes the texts of
+//! records from memory (see [`super::texts`]).
 
+use super::PageQuery;
+use super::holes::Holes;
+use super::moment::{Moment, SNAPSHOT};
 use super::row::{META_WIDTH, read_cells, read_meta};
-use super::{PageQuery, statement};
+use super::statement::{self, Texts};
+use super::texts::{Asked, Origin, RecordTexts};
 use crate::domain::export::{ExportFormat, RowWriter};
 use crate::domain::field::Field;
 use crate::error::{Error, Result, refusal};
@@ -12,6 +17,7 @@ use crate::service::PfaMirrorService;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, Row as _};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
@@ -38,9 +44,9 @@ impl PfaMirrorService {
         let mut connection = self.pool.acquire().await?;
         check_reader(&mut connection, &query).await?;
         let (sender, receiver) = mpsc::channel(1);
-        let stopping = self.stopping.clone();
+        let (stopping, texts) = (self.stopping.clone(), Arc::clone(&self.texts));
         self.background.spawn(async move {
-            let rows = tokio::time::timeout(MOST_TIME, send_rows(&mut connection, query, format, &sender));
+            let rows = tokio::time::timeout(MOST_TIME, send_rows(&mut connection, query, format, &texts, &sender));
             let sent = tokio::select! {
                 sent = rows => sent.unwrap_or(Err(Error::ExportCut)),
                 () = sender.closed() => Err(Error::ExportCut),
@@ -90,38 +96,88 @@ async fn send_rows(
     connection: &mut PgConnection,
     mut query: PageQuery,
     format: ExportFormat,
+    texts: &RecordTexts,
     to: &Sender<Result<Piece>>,
 ) -> Result<String> {
     if format == ExportFormat::Csv && query.fields.is_none() {
         query.fields = Some(Field::ALL.to_vec());
     }
-    let mut writer = RowWriter::new(format, query.fields.as_deref().unwrap_or_default());
-    let mut transaction = connection.begin().await?;
+    let mut transaction = connection.begin_with(SNAPSHOT).await?;
     sqlx::raw_sql(SETTINGS).execute(&mut *transaction).await?;
-    let mut statement = statement::export(&query);
+    let asked = texts.asked(&query);
+    let origin = if asked == Asked::Never { None } else { Some(Moment::find(&mut transaction, &query).await?.origin) };
+    let mut statement = statement::export(&query, if asked == Asked::Often { Texts::Remembered } else { Texts::Read });
+    let mut lines = Lines::new(&query, format, texts, origin);
+    let mut bytes = 0;
     let mut rows = statement.build().fetch(&mut *transaction);
     while let Some(row) = rows.try_next().await? {
-        push_row(&mut writer, &row, query.fields.is_none())?;
-        if writer.len() >= CHUNK {
-            hand_over(to, writer.take()).await?;
+        lines.push(&row)?;
+        // What stands behind a missing text waits for it.
+        if lines.writer.len() >= CHUNK && lines.holes.is_empty() {
+            bytes += lines.writer.len();
+            hand_over(to, lines.writer.take()).await?;
         }
     }
     drop(rows);
+    let mut rest = lines.writer.take();
+    if let (Some(origin), false) = (origin, lines.holes.is_empty()) {
+        // In the snapshot of the rows every record has the version that they tell.
+        let found = texts.read(&mut transaction, &query.reader.organization, origin, lines.holes.records()).await?;
+        rest = lines.holes.fill(&rest, &found.ok_or(Error::ExportCut)?);
+    }
     transaction.commit().await?;
-    Ok(writer.take())
+    texts.note_export(&query, bytes + rest.len());
+    let mut rest = rest.as_str();
+    while rest.len() > CHUNK {
+        let (chunk, behind) = rest.split_at(rest.floor_char_boundary(CHUNK));
+        hand_over(to, chunk.to_owned()).await?;
+        rest = behind;
+    }
+    Ok(rest.to_owned())
+}
+
+/// Lines that are written, with places for texts that nobody remembers.
+struct Lines<'a> {
+    writer: RowWriter,
+    is_whole: bool,
+    texts: &'a RecordTexts,
+    /// Of texts that are remembered; none are without it.
+    origin: Option<Origin>,
+    holes: Holes,
+}
+
+impl<'a> Lines<'a> {
+    fn new(query: &PageQuery, format: ExportFormat, texts: &'a RecordTexts, origin: Option<Origin>) -> Self {
+        let writer = RowWriter::new(format, query.fields.as_deref().unwrap_or_default());
+        Self { writer, is_whole: query.fields.is_none(), texts, origin, holes: Holes::default() }
+    }
+
+    fn push(&mut self, row: &PgRow) -> Result<()> {
+        if !self.is_whole {
+            let cells = read_cells(row, 0, self.writer.fields())?;
+            self.writer.push(&cells);
+            return Ok(());
+        }
+        let meta = read_meta(row, 0)?;
+        let text = row.try_get::<Option<&str>, _>(META_WIDTH)?;
+        match (text, self.origin) {
+            (Some(text), Some(origin)) if meta.shown.is_none() => self.texts.remember(origin, meta.id, meta.version, text),
+            (None, Some(origin)) => {
+                let known = self.texts.get(origin, meta.id, meta.version);
+                if known.is_none() {
+                    self.holes.leave(self.writer.len(), &meta);
+                }
+                self.writer.push_record(known.as_deref().unwrap_or_default(), &meta);
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.writer.push_record(text.unwrap_or_default(), &meta);
+        Ok(())
+    }
 }
 
 /// Waits until the client takes it.
 async fn hand_over(to: &Sender<Result<Piece>>, rows: String) -> Result<()> {
     to.send_timeout(Ok(Piece::Rows(rows)), PATIENCE).await.map_err(|_| Error::ExportCut)
-}
-
-fn push_row(writer: &mut RowWriter, row: &PgRow, is_whole: bool) -> Result<()> {
-    if is_whole {
-        writer.push_record(row.try_get(META_WIDTH)?, &read_meta(row, 0)?);
-    } else {
-        let cells = read_cells(row, 0, writer.fields())?;
-        writer.push(&cells);
-    }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod export;
+mod holes;
 mod moment;
 mod order;
 mod overlay;

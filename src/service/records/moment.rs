@@ -7,6 +7,9 @@ use crate::service::Reader;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 
+/// Everything that is read then is of one moment.
+pub(super) const SNAPSHOT: &str = "begin isolation level repeatable read, read only";
+
 /// A state of an organization, or of a sandbox in it, in one mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {

@@ -1,19 +1,19 @@
 //! A page put together row by row while the database still reads: its records are JSON text already, which
 //! is copied, never parsed.
 
+use super::holes::Holes;
 use super::moment::Moment;
 use super::row::{META_WIDTH, read_cells, read_key, read_meta};
 use super::statement::{self, Texts};
-use super::texts::{Origin, RecordTexts, Unknown};
+use super::texts::{Origin, RecordTexts};
 use super::{CountKind, Page, PageQuery};
 use crate::domain::cursor::Cursor;
-use crate::domain::row::{Meta, open_record, push_fields, push_record};
+use crate::domain::row::{Meta, push_fields, push_record};
 use crate::error::{Error, Result};
 use crate::service::PfaMirrorService;
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
-use std::sync::Arc;
 
 /// What stands before the columns of a page's rows: the admission's.
 const ADMISSION_WIDTH: usize = 5;
@@ -37,9 +37,9 @@ impl PfaMirrorService {
     pub(super) async fn read_records(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<Page> {
         let mut reading = self.read_page(connection, query, self.texts.best_for(query)).await?;
         if !reading.holes.is_empty() {
-            let unknown: Vec<Unknown> = reading.holes.iter().map(|hole| hole.record).collect();
-            match self.texts.read(connection, &query.reader.organization, reading.admission()?.moment.origin, &unknown).await? {
-                Some(texts) => reading.fill(&texts),
+            let origin = reading.admission()?.moment.origin;
+            match self.texts.read(connection, &query.reader.organization, origin, reading.holes.records()).await? {
+                Some(texts) => reading.json = reading.holes.fill(&reading.json, &texts),
                 // A record has changed meanwhile: what was read is of no moment any more.
                 None => reading = self.read_page(connection, query, Texts::Read).await?,
             }
@@ -66,17 +66,11 @@ struct Reading<'a> {
     json: String,
     rows: usize,
     has_more: bool,
-    holes: Vec<Hole>,
+    holes: Holes,
     /// What the first row says.
     admission: Option<Admission>,
     /// The last row of the page.
     last: Option<PgRow>,
-}
-
-/// A place in the JSON where the text of a record is missing.
-struct Hole {
-    at: usize,
-    record: Unknown,
 }
 
 /// What the first row says of the reading as a whole.
@@ -90,7 +84,16 @@ impl<'a> Reading<'a> {
     fn new(query: &'a PageQuery, texts: &'a RecordTexts) -> Self {
         // A record has about 650 bytes, its `_meta` 150. Most pages are full, and few are larger.
         let bytes = if query.fields.is_some() { 300 } else { 900 } * query.limit.min(1_000) as usize;
-        Self { query, texts, json: String::with_capacity(bytes), rows: 0, has_more: false, holes: Vec::new(), admission: None, last: None }
+        Self {
+            query,
+            texts,
+            json: String::with_capacity(bytes),
+            rows: 0,
+            has_more: false,
+            holes: Holes::default(),
+            admission: None,
+            last: None,
+        }
     }
 
     /// Adds a row, the admission first; the one beyond the limit tells that there are more.
@@ -128,23 +131,9 @@ impl<'a> Reading<'a> {
         }
         let text = self.texts.get(origin, meta.id, meta.version);
         if text.is_none() {
-            self.holes.push(Hole { at: self.json.len(), record: Unknown { id: meta.id, version: meta.version } });
+            self.holes.leave(self.json.len(), meta);
         }
         push_record(&mut self.json, text.as_deref().unwrap_or_default(), meta);
-    }
-
-    /// Puts the missing texts in their places.
-    fn fill(&mut self, texts: &[Arc<str>]) {
-        let missing: usize = texts.iter().map(|text| text.len()).sum();
-        let mut json = String::with_capacity(self.json.len() + missing + 1);
-        let mut end = 0;
-        for (hole, text) in self.holes.drain(..).zip(texts) {
-            json.push_str(&self.json[end..hole.at]);
-            json.push_str(open_record(text));
-            end = hole.at;
-        }
-        json.push_str(&self.json[end..]);
-        self.json = json;
     }
 
     /// Nothing was read for whom it is not there.

@@ -6,7 +6,7 @@
 
 use super::PageQuery;
 use super::aggregates::{groups, read_figures, totals};
-use super::moment::Moment;
+use super::moment::{Moment, SNAPSHOT};
 use super::row::read_cell;
 use crate::domain::condition::{Condition, Operand};
 use crate::domain::cursor::Cursor;
@@ -22,8 +22,6 @@ use sqlx::{PgConnection, Row as _};
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Everything that the answer says is of one moment.
-const SNAPSHOT: &str = "begin isolation level repeatable read, read only";
 /// So many totals and places are kept; they have a few hundred bytes.
 const KEPT: usize = 10_000;
 /// What stands before the figures of a group: the number of groups, its key and its number of records.

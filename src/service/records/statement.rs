@@ -136,7 +136,7 @@ fn page_columns(query: &PageQuery) -> Vec<Cow<'static, str>> {
 
 /// All matching rows, one by one in order: the fields asked for, or the columns of `_meta` and the record's
 /// text. Limit and cursor are of no account.
-pub(super) fn export(query: &PageQuery) -> Builder {
+pub(super) fn export(query: &PageQuery, texts: Texts) -> Builder {
     let mut sql = Builder::new("select ");
     match &query.fields {
         None => {
@@ -158,7 +158,7 @@ pub(super) fn export(query: &PageQuery) -> Builder {
         let segments = if is_split { vec![Segment::Head, Segment::Tail] } else { vec![whole_segment(query)] };
         for (index, segment) in segments.into_iter().enumerate() {
             sql.push(if index == 0 { "(" } else { " union all (" });
-            push_ordered_branch(&mut sql, query, branch, segment, Without::Hash, Texts::Read);
+            push_ordered_branch(&mut sql, query, branch, segment, Without::Hash, texts);
             sql.push(")");
         }
     }

@@ -5,7 +5,8 @@
 //! the same then. So their texts are remembered, each with the version that it is of. A page that was asked for before
 //! is read without the texts of the mirror, still in one snapshot and, as indexes hold the version, mostly from an index
 //! alone; texts that nobody remembers are asked for after it. So is a page for which a category is sorted, whose texts come
-//! only after it is known which ones are shown. That no record changes without its version, not even when it is updated by
+//! only after it is known which ones are shown. Exports that are asked for again and again, and are small enough, are remembered
+//! from their second time on: most are asked for once. That no record changes without its version, not even when it is updated by
 //! hand, is the database's care (`pfa_mirror_counts_changes`).
 
 use crate::error::Result;
@@ -24,6 +25,20 @@ use xxhash_rust::xxh3::xxh3_64;
 const OVERHEAD: usize = 120;
 /// What a record takes in memory with its text, about; it sizes tables, the limit is in bytes.
 const RECORD: usize = 1024;
+
+/// An export larger than this is never remembered: from the first text on that is missing, the rest of it waits in memory.
+const MOST_EXPORTED: usize = 32 * 1024 * 1024;
+
+/// How often an export was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Never, or it is too large: its texts are not worth remembering.
+    Never,
+    /// Once: this time its texts are remembered.
+    Once,
+    /// Twice: its texts are remembered.
+    Often,
+}
 
 /// What texts are of: the mirror of an organization, or of one that was restored in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +64,8 @@ pub(in crate::service) struct RecordTexts {
     texts: Cache<Key, (i64, Arc<str>), Bytes>,
     /// Pages by their fingerprints.
     pages: Cache<u64, ()>,
+    /// Exports likewise.
+    exports: Cache<u64, Asked>,
 }
 
 /// A record.
@@ -71,6 +88,7 @@ impl RecordTexts {
             texts: Cache::with_weighter(records, bytes as u64, Bytes),
             // When the texts of a page are not there any more, asking for them costs one more statement.
             pages: Cache::new(records),
+            exports: Cache::new(records),
         }
     }
 
@@ -86,6 +104,23 @@ impl RecordTexts {
     pub(super) fn note_page(&self, query: &PageQuery) {
         if query.fields.is_none() {
             self.pages.insert(page_of(query), ());
+        }
+    }
+
+    /// How often an export was asked for.
+    pub(super) fn asked(&self, query: &PageQuery) -> Asked {
+        let is_whole = query.fields.is_none();
+        self.exports.get(&page_of(query)).filter(|_| is_whole).unwrap_or(Asked::Never)
+    }
+
+    /// Notes that an export of so many bytes was read.
+    pub(super) fn note_export(&self, query: &PageQuery, bytes: usize) {
+        let most = MOST_EXPORTED.min(usize::try_from(self.texts.capacity() / 2).unwrap_or(usize::MAX));
+        if query.fields.is_some() || bytes > most {
+            self.exports.remove(&page_of(query));
+        } else {
+            let next = if self.asked(query) == Asked::Never { Asked::Once } else { Asked::Often };
+            self.exports.insert(page_of(query), next);
         }
     }
 
