@@ -91,6 +91,12 @@ impl Field {
         Self::ALL.iter().map(|field| field.key()).collect()
     }
 
+    /// Whether it is a part of the text that is searched, and one with many values.
+    #[must_use]
+    pub const fn is_searched(self) -> bool {
+        matches!(self, Self::PfaId | Self::Manufacturer | Self::Model | Self::Equipment | Self::Contract)
+    }
+
     /// Whether its column can be null. Flags never are (missing counts as false), nor is the id.
     #[must_use]
     pub const fn is_nullable(self) -> bool {

@@ -76,6 +76,13 @@ impl Filter {
                 None => self.conditions.push(Condition::Compares(field, comparison, Operand::Amount(amount))),
             },
             Condition::IsOneOf(field, words) => self.narrow_words(field, words),
+            Condition::HasText(field, place, text) => {
+                // Then the searched text has it, too, of which an index knows any three characters.
+                if field.is_searched() && text.chars().count() >= 3 {
+                    self.text.push(text.clone());
+                }
+                self.conditions.push(Condition::HasText(field, place, text));
+            }
             other => self.conditions.push(other),
         }
     }

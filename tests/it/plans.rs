@@ -5,6 +5,7 @@ mod million;
 
 use crate::support::{TestApp, test_app};
 use chrono::NaiveDate;
+use pfa_vanguard::domain::condition::{Condition, Place};
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::domain::filter::{Filter, Range};
 use pfa_vanguard::domain::generate::Plan;
@@ -168,8 +169,11 @@ async fn a_deep_page_in_the_null_tail_reads_its_own_rows() {
 #[tokio::test]
 async fn text_and_containment_use_their_inverted_indexes() {
     let app = demo_world().await;
+    let mut model = Filter::default();
+    model.narrow(Condition::HasText(Field::Model, Place::Start, "LTM 1250".into()));
     for (filter, index) in [
         (Filter { text: vec!["ltm 1250".into()], ..Filter::default() }, "pfa_mirror_text"),
+        (model, "pfa_mirror_text"),
         (
             Filter { contains: serde_json::from_str(r#"{"contract": "HOLNG-1202", "model": "336F L"}"#).ok(), ..Filter::default() },
             "pfa_mirror_containment",
@@ -217,6 +221,19 @@ async fn a_remembered_page_is_read_from_its_index_alone() {
             app.service.list_records(&page).await.unwrap();
         }
     }
+}
+
+/// A jump over many rows reads them from the index alone, and the texts of what it shows after that.
+#[tokio::test]
+async fn rows_before_a_jump_are_left_out_without_their_records() {
+    let app = demo_world().await;
+    let page = PageQuery { offset: 5_000, ..query(Filter::default(), "forecastStart") };
+    let plan = app.service.explain_records(&page, true).await.unwrap();
+    let nodes = nodes(&plan[0]["Plan"]);
+    let scan = nodes.iter().find(|node| node["Relation Name"] == "pfa_mirror").unwrap();
+    assert_eq!((&scan["Node Type"], &scan["Index Name"]), (&json!("Index Only Scan"), &json!("pfa_mirror_timeline")), "{plan:#}");
+    let rows = app.service.list_records(&page).await.unwrap().rows;
+    assert!(rows.contains("\"category\": \""), "no text was asked for");
 }
 
 /// A category in another order than that of the grid's index is found and sorted without its records.

@@ -24,9 +24,6 @@ use rust_decimal::Decimal;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
-/// What a purchase is told by; anything else is paid as a rental.
-const IS_PURCHASE: &str = "r.source is not distinct from 'Purchase'";
-
 /// `record_count`, then the columns of [`read_figures`].
 pub(super) fn totals(page: &PageQuery, measures: &[Measure]) -> Builder {
     let mut sql = Builder::new("select ");
@@ -104,7 +101,7 @@ fn push_figures(sql: &mut Builder, measures: &[Measure]) {
 fn expressions(measure: Measure) -> Vec<String> {
     match measure.of {
         Measured::Field(field) => vec![aggregated(field, measure.aggregate)],
-        cost => vec![summed(cost, &format!("not ({IS_PURCHASE})")), summed(cost, IS_PURCHASE)],
+        cost => ["is distinct from", "is not distinct from"].map(|paid| summed(cost, &format!("r.source {paid} 'Purchase'"))).into(),
     }
 }
 
@@ -121,14 +118,13 @@ fn aggregated(field: Field, aggregate: Aggregate) -> String {
 }
 
 fn summed(cost: Measured, which: &str) -> String {
-    let amount = |layer: &str| format!("pfa_amount_of(r.source, r.monthly_rate, r.purchase_price, r.{layer}_start, r.{layer}_end)");
-    let amount = match cost {
-        Measured::PlanCost => amount("original"),
-        Measured::ForecastCost => amount("forecast"),
-        Measured::ActualCost => format!("case when r.is_actualized then {} else 0 end", amount("actual")),
-        Measured::Variance | Measured::Field(_) => format!("{} - {}", amount("forecast"), amount("original")),
-    };
-    format!("coalesce(sum({amount}) filter (where {which}), 0)")
+    let sum = |layer: &str| format!("coalesce(sum(r.{layer}_amount) filter (where {which}), 0)");
+    match cost {
+        Measured::PlanCost => sum("original"),
+        Measured::ForecastCost => sum("forecast"),
+        Measured::ActualCost => sum("actual"),
+        Measured::Variance | Measured::Field(_) => format!("{} - {}", sum("forecast"), sum("original")),
+    }
 }
 
 /// What groups are ordered by for a figure.
@@ -140,32 +136,41 @@ fn ordered_by(measure: Measure) -> String {
     }
 }
 
-/// The columns that a statement reads: as few as may be, so that an index can have all of them.
-fn columns_of(key: Option<Field>, measures: &[Measure]) -> Vec<&'static str> {
-    let mut columns: Vec<_> = key.map(Field::column).into_iter().collect();
+/// The columns that a statement reads: as few as may be, so that an index can have all of them. Amounts are computed here, once a
+/// record whatever is made of them.
+fn columns_of(key: Option<Field>, measures: &[Measure]) -> Vec<String> {
+    let plain = |field: Field| format!("r.{}", field.column());
+    let mut columns: Vec<_> = key.map(plain).into_iter().collect();
     for measure in measures {
-        let dates = match measure.of {
+        let layers = match measure.of {
             Measured::Field(field) => {
-                columns.push(field.column());
+                columns.push(plain(field));
                 continue;
             }
-            Measured::PlanCost => &["original_start", "original_end"][..],
-            Measured::ForecastCost => &["forecast_start", "forecast_end"],
-            Measured::ActualCost => &["actual_start", "actual_end", "is_actualized"],
-            Measured::Variance => &["original_start", "original_end", "forecast_start", "forecast_end"],
+            Measured::PlanCost => &["original"][..],
+            Measured::ForecastCost => &["forecast"],
+            Measured::ActualCost => &["actual"],
+            Measured::Variance => &["original", "forecast"],
         };
-        columns.extend(["source", "monthly_rate", "purchase_price"].iter().chain(dates));
+        columns.push(plain(Field::Source));
+        columns.extend(layers.iter().map(|layer| amount(layer)));
     }
     columns.sort_unstable();
     columns.dedup();
     columns
 }
 
+fn amount(layer: &str) -> String {
+    let amount = format!("pfa_amount_of(r.source, r.monthly_rate, r.purchase_price, r.{layer}_start, r.{layer}_end)");
+    let amount = if layer == "actual" { format!("case when r.is_actualized then {amount} else 0 end") } else { amount };
+    format!("{amount} as {layer}_amount")
+}
+
 /// `from` all records of a filter as `r`.
-fn push_merged(sql: &mut Builder, reader: &Reader, filter: &Filter, columns: &[&str]) {
+fn push_merged(sql: &mut Builder, reader: &Reader, filter: &Filter, columns: &[String]) {
     for (index, branch) in branches(reader).into_iter().enumerate() {
-        sql.push(if index == 0 { " from (select r." } else { " union all select r." });
-        sql.push(columns.join(", r."));
+        sql.push(if index == 0 { " from (select " } else { " union all select " });
+        sql.push(columns.join(", "));
         push_from(sql, reader, branch, Without::HashOrCalls);
         predicates::push_filter(sql, filter);
     }
