@@ -16,6 +16,7 @@ mod loads;
 mod readings;
 mod refresh;
 mod report;
+mod rows;
 mod sandboxes;
 mod storage;
 #[path = "../support/mod.rs"]

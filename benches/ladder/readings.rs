@@ -2,6 +2,7 @@
 
 use crate::bed::{Bed, HOLNG, SESSION};
 use crate::report::{Report, Rung};
+use crate::rows;
 use crate::support::{Client, quantile, time};
 use axum::Router;
 use axum::routing::get;
@@ -13,27 +14,29 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// One reading, three ways.
-struct Reading {
-    name: &'static str,
+pub struct Reading {
+    pub name: &'static str,
     /// Ours: a path below the API.
-    path: String,
-    floor: String,
-    literal: Option<String>,
+    pub path: String,
+    /// And what is posted to it; nothing for a GET.
+    pub body: String,
+    pub floor: String,
+    pub literal: Option<String>,
     /// Whether the floor also has a static answer of the same size over HTTP: for answers that are mostly HTTP.
-    has_static: bool,
-    at_least: Option<f64>,
-    at_most: f64,
+    pub has_static: bool,
+    pub at_least: Option<f64>,
+    pub at_most: Option<f64>,
     /// Whether nobody asked for it before.
-    is_first: bool,
+    pub is_first: bool,
     /// What is compared between the three ways.
-    compares: Compares,
+    pub compares: Compares,
     /// Rounds in a hundred of those asked for.
-    share: usize,
+    pub share: usize,
 }
 
 /// What must be the same in all three.
 #[derive(PartialEq, Eq)]
-enum Compares {
+pub enum Compares {
     /// Records, as far as no modification touches them: the original design shows everybody's drafts.
     Records,
     /// Values of one field, in order.
@@ -55,6 +58,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
         Reading {
             name: "grid page of the largest organization, 1,000 rows, in a sandbox",
             path: format!("/api/v1/orgs/{largest}/records?{GRID}&limit=1000&session={session}"),
+            body: String::new(),
             floor: format!(
                 "select data::text from pfa_mirror
                   where organization_id = '{largest}' and {WHERE_GRID} and not is_discontinued order by forecast_start, id limit 1000"
@@ -65,7 +69,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             )),
             has_static: false,
             at_least: Some(40.0),
-            at_most: 1.5,
+            at_most: Some(1.5),
             is_first: false,
             compares: Compares::Records,
             share: 100,
@@ -73,6 +77,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
         Reading {
             name: "the same page, asked for by nobody before",
             path: format!("/api/v1/orgs/{largest}/records?{GRID}&limit=1000&session={session}"),
+            body: String::new(),
             floor: format!(
                 "select data::text from pfa_mirror
                   where organization_id = '{largest}' and {WHERE_GRID} and not is_discontinued order by forecast_start, id limit 1000"
@@ -80,7 +85,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             literal: None,
             has_static: false,
             at_least: None,
-            at_most: 1.5,
+            at_most: Some(1.5),
             is_first: true,
             compares: Compares::Records,
             share: 100,
@@ -88,27 +93,44 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
         Reading {
             name: "whole organization merged, streamed",
             path: format!("{organization}/records/export?session={SESSION}"),
+            body: String::new(),
             floor: format!(
                 "select data::text from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
             ),
             literal: Some(format!("select data::text from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
             has_static: false,
             at_least: Some(1.1),
-            at_most: 1.3,
+            at_most: Some(1.3),
             is_first: false,
+            compares: Compares::Records,
+            share: 20,
+        },
+        Reading {
+            name: "the same organization, asked for by nobody before",
+            path: format!("{organization}/records/export?session={SESSION}"),
+            body: String::new(),
+            floor: format!(
+                "select data::text from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
+            ),
+            literal: Some(format!("select data::text from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
+            has_static: false,
+            at_least: None,
+            at_most: Some(1.3),
+            is_first: true,
             compares: Compares::Records,
             share: 20,
         },
         Reading {
             name: "whole organization, 5 fields",
             path: format!("{organization}/records/export?session={SESSION}&fields=pfaId,category,source,forecastStart,forecastEnd"),
+            body: String::new(),
             floor: format!(
                 "select {lean} from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
             ),
             literal: Some(format!("select {lean} from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
             has_static: false,
             at_least: Some(2.0),
-            at_most: 1.5,
+            at_most: Some(1.5),
             is_first: false,
             compares: Compares::Nothing,
             share: 20,
@@ -116,6 +138,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
         Reading {
             name: "KPIs of an organization",
             path: format!("{organization}/kpis?groupBy=category"),
+            body: String::new(),
             floor: format!(
                 "select category, source, dor, record_count, actualized_count, plan_amount, forecast_amount, actual_amount
                    from pfa_kpi_summary where organization_id = '{HOLNG}'"
@@ -125,7 +148,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             )),
             has_static: true,
             at_least: None,
-            at_most: 1.5,
+            at_most: Some(1.5),
             is_first: false,
             compares: Compares::Nothing,
             share: 500,
@@ -133,11 +156,12 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
         Reading {
             name: "timeline bounds",
             path: format!("{organization}/timeline"),
+            body: String::new(),
             floor: format!("select * from pfa_timeline_bounds where organization_id = '{HOLNG}'"),
             literal: Some(format!("select * from literal.pfa_timeline_bounds where organization_id = '{HOLNG}'")),
             has_static: true,
             at_least: None,
-            at_most: 1.5,
+            at_most: Some(1.5),
             is_first: false,
             compares: Compares::Nothing,
             share: 500,
@@ -145,6 +169,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
         Reading {
             name: "containment, 100 rows of the largest organization",
             path: format!("/api/v1/orgs/{largest}/records?contains={encoded}&limit=100"),
+            body: String::new(),
             floor: format!(
                 "select data::text from pfa_mirror
                   where organization_id = '{largest}' and data @> '{contained}' and not is_discontinued
@@ -156,7 +181,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             )),
             has_static: false,
             at_least: Some(20.0),
-            at_most: 2.0,
+            at_most: Some(2.0),
             is_first: false,
             compares: Compares::Records,
             share: 100,
@@ -164,6 +189,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
         Reading {
             name: "pending write-backs, 100 rows",
             path: format!("{organization}/sync/pending?limit=100"),
+            body: String::new(),
             floor: format!(
                 "select d.id::text, d.mirror_id, m.pfa_id, d.delta::text, d.modified_fields
                    from pfa_modification d join pfa_mirror m on m.organization_id = d.organization_id and m.id = d.mirror_id
@@ -176,7 +202,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             )),
             has_static: false,
             at_least: None,
-            at_most: 1.5,
+            at_most: Some(1.5),
             is_first: false,
             compares: Compares::Ids,
             share: 200,
@@ -193,8 +219,10 @@ pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
             .unwrap()
             .into_iter()
             .collect();
-    for reading in readings(&bed.largest, bed.sandbox_of_largest().await) {
-        let body = bed.client.get(&reading.path).await;
+    let mut readings = readings(&bed.largest, bed.sandbox_of_largest().await);
+    readings.extend(rows::readings(&bed.largest, report.records));
+    for reading in readings {
+        let body = bed.client.get_or_post(&reading.path, &reading.body).await;
         compare(bed, &reading, &body, &touched).await;
         let fixed = body.clone();
         let mut fixed = Client::of(Router::new().route("/", get(async move || fixed))).await;
@@ -202,10 +230,10 @@ pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
         let [mut ours, mut floor, mut literal]: [Vec<Duration>; 3] = Default::default();
         for round in 0..rounds {
             let client = if reading.is_first { &mut bed.forgetful } else { &mut bed.client };
-            time(&mut ours, client.read(&reading.path)).await;
+            time(&mut ours, client.read(&reading.path, &reading.body)).await;
             time(&mut floor, async {
                 if reading.has_static {
-                    fixed.read("/").await;
+                    fixed.read("/", "").await;
                 }
                 read(&mut bed.bare, &reading.floor).await
             })
@@ -224,7 +252,7 @@ pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
             floor: Some(quantile(&mut floor, 0.5)),
             literal: reading.literal.is_some().then(|| quantile(&mut literal, 0.5)),
             at_least: reading.at_least,
-            at_most: Some(reading.at_most),
+            at_most: reading.at_most,
             limit: None,
         });
     }
@@ -246,7 +274,7 @@ async fn compare(bed: &mut Bed, reading: &Reading, body: &str, touched: &BTreeSe
         return;
     }
     let ours: Vec<Value> = match serde_json::from_str::<Value>(body) {
-        Ok(page) => page["data"].as_array().unwrap().clone(),
+        Ok(page) => page.get("data").unwrap_or(&page["rows"]).as_array().unwrap().clone(),
         Err(_) => body.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
     };
     assert!(!ours.is_empty(), "{}: nothing was read", reading.name);
@@ -260,7 +288,7 @@ async fn compare(bed: &mut Bed, reading: &Reading, body: &str, touched: &BTreeSe
         let theirs: Vec<Value> = theirs.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
         // A page ends where its limit is reached; up to the earlier of both ends the same rows are in both.
         let ends = [&ours, &theirs].map(|rows| rows.last().map_or(String::new(), start_of));
-        let is_page = reading.path.contains("limit=");
+        let is_page = reading.path.contains("limit=") || !reading.body.is_empty();
         let end = if is_page { ends.iter().min() } else { None };
         let [ours, theirs] = [&ours, &theirs].map(|rows| untouched(rows, touched, end));
         assert!(!ours.is_empty() && ours == theirs, "{}: {} rows of ours, {} of theirs", reading.name, ours.len(), theirs.len());

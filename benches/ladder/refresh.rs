@@ -23,7 +23,7 @@ pub async fn measure(bed: &mut Bed, report: &mut Report) {
         loop {
             let reading = async {
                 for path in &paths {
-                    time(&mut during, reader.read(path)).await;
+                    time(&mut during, reader.read(path, "")).await;
                 }
             };
             tokio::select! {
@@ -35,7 +35,7 @@ pub async fn measure(bed: &mut Bed, report: &mut Report) {
         }
         reader = Client::of(api(bed.pool.clone())).await;
         for path in paths.iter().cycle().take(100) {
-            time(&mut alone, reader.read(path)).await;
+            time(&mut alone, reader.read(path, "")).await;
         }
     }
     let [alone, during] = [&mut alone, &mut during].map(|times| (quantile(times, 0.5), quantile(times, 0.99), times.len()));

@@ -129,7 +129,7 @@ impl Sandboxes<'_> {
             for _ in 0..READINGS {
                 for ((session, path), times) in [&few, &many].into_iter().zip(&paths).zip(&mut times) {
                     self.shift(session, &drafts[..1], false).await;
-                    time(times, self.bed.client.read(path)).await;
+                    time(times, self.bed.client.read(path, "")).await;
                 }
             }
             let [few, many] = &mut times;

@@ -28,15 +28,10 @@ impl Client {
         Self { stream }
     }
 
-    /// The body of a GET that succeeds.
-    pub async fn get(&mut self, path: &str) -> String {
-        self.send("GET", path, "").await.of_success(path)
-    }
-
-    /// Reads the answer to a GET that succeeds and keeps nothing of it, as the other ways of the ladder read rows; gives
-    /// its length. What it reads ends with a body's length or with the last chunk.
-    pub async fn read(&mut self, path: &str) -> usize {
-        self.stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+    /// Reads the answer to a GET, or to a POST of a body, that succeeds, and keeps nothing of it, as the other ways of the ladder read
+    /// rows; gives its length. What it reads ends with a body's length or with the last chunk.
+    pub async fn read(&mut self, path: &str, body: &str) -> usize {
+        self.request(if body.is_empty() { "GET" } else { "POST" }, path, body).await;
         let mut bytes = Vec::with_capacity(64 * 1024);
         let end = loop {
             self.read_more(&mut bytes).await;
@@ -64,11 +59,14 @@ impl Client {
         self.send("POST", path, body).await.of_success(path)
     }
 
+    /// The body of a POST that succeeds, or of a GET where there is nothing to post.
+    pub async fn get_or_post(&mut self, path: &str, body: &str) -> String {
+        self.send(if body.is_empty() { "GET" } else { "POST" }, path, body).await.of_success(path)
+    }
+
     /// Any request; a body is JSON.
     pub async fn send(&mut self, method: &str, path: &str, body: &str) -> Answer {
-        let content = if body.is_empty() { String::new() } else { "content-type: application/json\r\n".to_owned() };
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{content}content-length: {}\r\n\r\n{body}", body.len());
-        self.stream.write_all(head.as_bytes()).await.unwrap();
+        self.request(method, path, body).await;
         let mut bytes = Vec::with_capacity(1 << 20);
         let end = loop {
             assert_ne!(self.stream.read_buf(&mut bytes).await.unwrap(), 0, "{path}: the connection was closed");
@@ -88,6 +86,12 @@ impl Client {
             bytes.split_off(end)
         };
         Answer { status, body: String::from_utf8(body).unwrap() }
+    }
+
+    async fn request(&mut self, method: &str, path: &str, body: &str) {
+        let content = if body.is_empty() { String::new() } else { "content-type: application/json\r\n".to_owned() };
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{content}content-length: {}\r\n\r\n{body}", body.len());
+        self.stream.write_all(head.as_bytes()).await.unwrap();
     }
 
     /// A body in chunks, of which the first bytes are here.

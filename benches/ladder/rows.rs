@@ -1,0 +1,56 @@
+//! Rows as a grid asks for them that scrolls and groups: nothing in the original design does that, so there is only the floor.
+
+use crate::readings::{Compares, Reading};
+
+/// The readings, in an organization that has three in ten of so many records.
+pub fn readings(largest: &str, records: u64) -> Vec<Reading> {
+    let middle = records * 3 / 20;
+    let order = "not is_discontinued order by forecast_start, id";
+    let visible = format!("from pfa_mirror where organization_id = '{largest}' and not is_discontinued");
+    let reading = |name, body: String, floor, compares, share| Reading {
+        name,
+        path: format!("/api/v1/orgs/{largest}/records/query"),
+        body,
+        floor,
+        literal: None,
+        has_static: false,
+        at_least: None,
+        at_most: None,
+        is_first: false,
+        compares,
+        share,
+    };
+    vec![
+        reading(
+            "the first 100 rows of a grid, with their number",
+            r#"{"startRow": 0, "endRow": 100}"#.to_owned(),
+            format!("select data::text from pfa_mirror where organization_id = '{largest}' and {order} limit 100"),
+            Compares::Records,
+            100,
+        ),
+        reading(
+            "a jump to the middle of a grid",
+            format!(r#"{{"startRow": {middle}, "endRow": {}}}"#, middle + 100),
+            format!("select data::text from pfa_mirror where organization_id = '{largest}' and {order} limit 100 offset {middle}"),
+            Compares::Nothing,
+            20,
+        ),
+        reading(
+            "groups of a grid, with their monthly rates",
+            r#"{"rowGroupCols": [{"field": "category"}], "valueCols": [{"field": "monthlyRate"}]}"#.to_owned(),
+            format!("select category, count(*), sum(monthly_rate) {visible} group by category"),
+            Compares::Nothing,
+            10,
+        ),
+        reading(
+            "groups of a grid, with two costs",
+            r#"{"rowGroupCols": [{"field": "category"}], "valueCols": [{"field": "forecastCost"}, {"field": "variance"}]}"#.to_owned(),
+            format!(
+                "select category, count(*), sum(pfa_amount_of(source, monthly_rate, purchase_price, original_start, original_end)),
+                        sum(pfa_amount_of(source, monthly_rate, purchase_price, forecast_start, forecast_end)) {visible} group by category"
+            ),
+            Compares::Nothing,
+            10,
+        ),
+    ]
+}
