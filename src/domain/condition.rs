@@ -5,7 +5,7 @@
 use crate::domain::field::{Field, Kind};
 use crate::domain::filter::Filter;
 use crate::domain::json::text_of;
-use crate::domain::value::{read_amount, read_date};
+use crate::domain::value::read_date;
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -23,8 +23,8 @@ pub enum Condition {
     Matches(Box<Filter>),
     /// The field has a value, and it stands so to the operand.
     Compares(Field, Comparison, Operand),
-    /// The field, a text or word, is one of these.
-    IsOneOf(Field, Vec<String>),
+    /// The field has one of these values, which are of its kind.
+    IsOneOf(Field, Vec<Operand>),
     /// The field has no value.
     IsNull(Field),
     /// The field's text has this in it, in any case.
@@ -100,7 +100,8 @@ impl Condition {
 }
 
 impl Operand {
-    /// Reads a value of a field as JSON or text has it: dates as `YYYY-MM-DD`, amounts also as texts, flags as true or false.
+    /// Reads a value of a field as JSON or text has it: dates as `YYYY-MM-DD`, amounts also as texts, flags as true or false. Amounts
+    /// can have more digits than those of records: what is compared need not be one of them.
     #[must_use]
     pub fn read(field: Field, value: &Value) -> Option<Self> {
         let text = text_of(value)?;
@@ -108,9 +109,33 @@ impl Operand {
             (Kind::Text(_), Value::String(_)) => Some(Self::Text(text.into_owned())),
             (Kind::Word(words), Value::String(word)) => words.contains(&word.as_str()).then(|| Self::Text(text.into_owned())),
             (Kind::Date, Value::String(_)) if text.len() == 10 => read_date(&text).map(Self::Date),
-            (Kind::Amount, Value::String(_) | Value::Number(_)) => read_amount(&text).map(Self::Amount),
+            (Kind::Amount, Value::String(_) | Value::Number(_)) => Decimal::from_str_exact(&text).ok().map(Self::Amount),
             (Kind::Flag, Value::String(_) | Value::Bool(_)) => text.parse().ok().map(Self::Flag),
             _ => None,
         }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The date.
+    #[must_use]
+    pub fn date(&self) -> Option<NaiveDate> {
+        if let Self::Date(date) = self { Some(*date) } else { None }
+    }
+
+    /// The amount.
+    #[must_use]
+    pub fn amount(&self) -> Option<Decimal> {
+        if let Self::Amount(amount) = self { Some(*amount) } else { None }
+    }
+
+    /// The flag.
+    #[must_use]
+    pub fn flag(&self) -> Option<bool> {
+        if let Self::Flag(flag) = self { Some(*flag) } else { None }
     }
 }

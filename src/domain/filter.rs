@@ -1,13 +1,13 @@
 //! Which records a reader asks for. Ranges are inclusive; null never matches a range.
 
 use crate::domain::condition::{Comparison, Condition, Operand};
-use crate::domain::field::Field;
+use crate::domain::field::{Field, Kind};
 use crate::domain::status::Status;
 use chrono::NaiveDate;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 
 /// An inclusive range with at least one end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,7 +75,12 @@ impl Filter {
                 Some(range) => narrow_range(&mut self.amounts, field, range),
                 None => self.conditions.push(Condition::Compares(field, comparison, Operand::Amount(amount))),
             },
-            Condition::IsOneOf(field, words) => self.narrow_words(field, words),
+            Condition::IsOneOf(field, values) => match values.iter().map(Operand::text).collect::<Option<Vec<_>>>() {
+                Some(words) if matches!(field.kind(), Kind::Text(_) | Kind::Word(_)) => {
+                    self.narrow_words(field, words.into_iter().map(str::to_owned).collect());
+                }
+                _ => self.conditions.push(Condition::IsOneOf(field, values)),
+            },
             Condition::HasText(field, place, text) => {
                 // Then the searched text has it, too, of which an index knows any three characters.
                 if field.is_searched() && text.chars().count() >= 3 {
@@ -122,7 +127,10 @@ impl Filter {
             Entry::Vacant(place) => {
                 place.insert(words);
             }
-            Entry::Occupied(mut known) => known.get_mut().retain(|word| words.contains(word)),
+            Entry::Occupied(mut known) => {
+                let words: HashSet<_> = words.into_iter().collect();
+                known.get_mut().retain(|word| words.contains(word));
+            }
         }
     }
 
@@ -182,7 +190,7 @@ mod tests {
         let mut filter = Filter::default();
         filter.narrow(Condition::All(vec![
             word(Field::Category, "Lifting"),
-            Condition::IsOneOf(Field::Source, vec!["Rental".into(), "Purchase".into()]),
+            Condition::IsOneOf(Field::Source, vec![Operand::Text("Rental".into()), Operand::Text("Purchase".into())]),
             Condition::All(vec![compares(Field::ForecastStart, Comparison::GreaterOrEqual, day("2025-01-01"))]),
             compares(Field::ForecastStart, Comparison::Less, day("2026-01-01")),
             Condition::Compares(Field::IsActualized, Comparison::Equal, Operand::Flag(true)),

@@ -1,11 +1,13 @@
 //! Query parameters: read one by one, with every fault collected, and unknown names refused.
 
 use crate::domain::fault::Fault;
-use crate::http::problem::{FieldError, Problem};
+use crate::http::problem::{FieldError, MOST_FAULTS, Problem};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+/// Most values of one parameter, or of a set in a filter.
+pub const MOST_VALUES: usize = 1_000;
 /// So many unknown parameters are told.
 const MOST_UNKNOWN: usize = 10;
 /// Most characters of a name or value that a fault repeats.
@@ -42,6 +44,10 @@ impl Parameters {
                 Value::Array(values) if values.is_empty() => {
                     parameters.refuse(&name, "must not be an empty list");
                     values
+                }
+                Value::Array(values) if values.len() > MOST_VALUES => {
+                    parameters.refuse(&name, format!("must be at most {MOST_VALUES} values"));
+                    Vec::new()
                 }
                 Value::Array(values) => values,
                 other => vec![other],
@@ -103,11 +109,12 @@ impl Parameters {
         value
     }
 
-    /// Every value of a repeatable parameter out of a closed list.
-    pub fn choose_all<T>(&mut self, name: &'static str, allowed: &[&str], read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+    /// Every value of a repeatable parameter out of a closed list, each once.
+    pub fn choose_all<T: PartialEq>(&mut self, name: &'static str, allowed: &[&str], read: impl Fn(&str) -> Option<T>) -> Vec<T> {
         let mut chosen = Vec::new();
         for text in self.all(name) {
             match read(&text) {
+                Some(value) if chosen.contains(&value) => {}
                 Some(value) => chosen.push(value),
                 None => self.refuse_value(name, &text, allowed),
             }
@@ -129,20 +136,26 @@ impl Parameters {
         Some(chosen)
     }
 
-    /// Notes a fault.
+    /// Notes a fault; of very many only the first.
     pub fn refuse(&mut self, name: &str, message: impl Display) {
-        self.errors.push(FieldError { field: shorten(name), message: message.to_string(), allowed: Vec::new() });
+        if self.errors.len() < MOST_FAULTS {
+            self.errors.push(FieldError { field: shorten(name), message: message.to_string(), allowed: Vec::new() });
+        }
     }
 
     /// Notes a value that is not in a closed list.
     pub fn refuse_value(&mut self, name: &str, value: &str, allowed: &[&str]) {
-        let allowed = allowed.iter().map(ToString::to_string).collect();
-        self.errors.push(FieldError { field: shorten(name), message: format!("unknown value {:?}", shorten(value)), allowed });
+        if self.errors.len() < MOST_FAULTS {
+            let allowed = allowed.iter().map(ToString::to_string).collect();
+            self.errors.push(FieldError { field: shorten(name), message: format!("unknown value {:?}", shorten(value)), allowed });
+        }
     }
 
     /// Takes over the faults of parameters that stand inside this one.
     pub fn absorb(&mut self, prefix: &str, inner: Self) {
-        self.errors.extend(inner.into_errors().into_iter().map(|error| FieldError { field: format!("{prefix}.{}", error.field), ..error }));
+        let room = MOST_FAULTS.saturating_sub(self.errors.len());
+        let errors = inner.into_errors().into_iter().take(room);
+        self.errors.extend(errors.map(|error| FieldError { field: format!("{prefix}.{}", error.field), ..error }));
     }
 
     /// Takes over the faults of what was read elsewhere; gives what is good.

@@ -44,6 +44,26 @@ async fn a_request_of_a_grid_is_taken_as_it_is() {
     assert_eq!(answer["grandTotals"], json!({"recordCount": 2, "monthlyRate": 23000}));
     assert_eq!(answer["rows"][0]["_meta"]["syncState"], "pristine");
     assert_eq!(answer["rows"][0]["pemsRemarks"], "kept");
+
+    // Dates come with midnight, lists may be null, and a pivot without columns is none.
+    let body = json!({"filterModel": {"forecastStart": {"filterType": "set", "values": ["2025-02-01 00:00:00", "2025-03-01T00:00:00.000Z"]},
+        "purchasePrice": {"filterType": "number", "type": "lessThan", "filter": 1e14}}, "rowGroupCols": null, "valueCols": null, "pivotMode": true});
+    let answer = ask(&app.planner("ana"), body).await;
+    assert_eq!(ids(&answer), ["2"]);
+    assert_eq!(answer["moment"], ask(&app.planner("ben"), json!({})).await["moment"]);
+    let noon = json!({"forecastStart": {"filterType": "date", "type": "lessThan", "dateFrom": "2025-01-01 12:00:00"}});
+    assert_problem(&app.planner("ana").post("records/query", json!({"filterModel": noon})).await, 400, "invalid_parameter");
+}
+
+/// However much is at fault, the first faults are told, and no more is made of the rest.
+#[tokio::test]
+async fn many_faults_are_cut() {
+    let app = planners_app().await;
+    let faults = vec![json!({"field": "x"}); 60];
+    for body in [json!({"filter": {"or": faults}}), json!({"valueCols": vec![json!({}); 10_000]}), json!({"fields": vec!["x"; 10_000]})] {
+        let problem = assert_problem(&app.planner("ana").post("records/query", body).await, 400, "invalid_parameter");
+        assert!((1..=50).contains(&problem["errors"].as_array().unwrap().len()), "{problem}");
+    }
 }
 
 #[tokio::test]
@@ -76,8 +96,10 @@ async fn groups_are_opened_until_records_come() {
     assert_eq!(answer["rows"][0].as_object().unwrap().len(), 2, "{answer}");
     assert!(is_same(&answer["grandTotals"], &all), "whatever is opened: {answer}");
 
-    body["groupKeys"] = json!(["Lifting", null]);
-    assert_eq!(ask(&planner, body.clone()).await["rowCount"], 0);
+    for without in [json!(null), json!("")] {
+        body["groupKeys"] = json!(["Lifting", without]);
+        assert_eq!(ask(&planner, body.clone()).await["rowCount"], 0);
+    }
     body["groupKeys"] = json!([]);
     body["startRow"] = json!(2);
     body["sortModel"] = json!([{"colId": "ag-Grid-AutoColumn-category", "sort": "desc"}]);
@@ -135,6 +157,19 @@ async fn a_sandbox_is_asked_as_its_planner_sees_it() {
     assert_problem(&nowhere.post("records/query", body(Value::Null)).await, 404, "organization_not_found");
 }
 
+/// Who groups by a flag that hides records otherwise sees both groups, and what is in them.
+#[tokio::test]
+async fn discontinued_records_can_be_a_group() {
+    let app = planners_app().await;
+    let planner = app.planner("ana");
+    let mut body = json!({"rowGroupCols": [{"field": "isDiscontinued"}], "valueCols": [{"field": "isDiscontinued", "aggFunc": "count"}]});
+    let answer = ask(&planner, body.clone()).await;
+    let groups = json!([{"isDiscontinued": false, "_group": {"level": 0, "recordCount": 4}}, {"isDiscontinued": true, "_group": {"level": 0, "recordCount": 1}}]);
+    assert_eq!((&answer["rows"], &answer["grandTotals"]), (&groups, &json!({"recordCount": 5, "isDiscontinued": 5})));
+    body["groupKeys"] = json!(["true"]);
+    assert_eq!(ids(&ask(&planner, body).await), ["4"]);
+}
+
 /// What the filter of a bulk edit selects is what the grid shows for it.
 #[tokio::test]
 async fn a_bulk_edit_takes_the_same_trees() {
@@ -163,8 +198,10 @@ async fn every_fault_of_a_request_is_told_with_its_place() {
                         "isActualized": {"filterType": "boolean", "type": "maybe"},
                         "class": {"filterType": "text", "type": "equals", "filter": "x", "caseSensitive": true}},
         "rowGroupCols": [{"field": "category"}, {"id": "category"}, {"field": "price"}], "groupKeys": ["a", "b"],
-        "valueCols": [{"field": "model", "aggFunc": "sum"}, {"field": "cost"}, {"field": "category", "aggFunc": "count"}],
-        "sortModel": [{"colId": "price", "sort": "asc"}, {"colId": "model", "sort": "up"}], "pivotMode": true
+        "valueCols": [{"field": "model", "aggFunc": "sum"}, {"field": "cost"}, {"field": "dor", "aggFunc": "count"}, {"field": "dor", "aggFunc": "max"}],
+        "sortModel": [{"colId": "price", "sort": "asc"}, {"colId": "model", "sort": "up"}, {"colId": "dor", "sort": "asc", "type": "absolute"},
+                      {"colId": "dor", "sort": "desc"}],
+        "pivotMode": true, "pivotCols": [{"field": "dor"}]
     });
     let problem = assert_problem(&planner.post("records/query?limit=1", body).await, 400, "invalid_parameter");
     let mut fields: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|error| error["field"].as_str().unwrap()).collect();
@@ -186,6 +223,7 @@ async fn every_fault_of_a_request_is_told_with_its_place() {
         "filterModel.rate",
         "filterModel.monthlyRate.type",
         "filterModel.model.operator",
+        "filterModel.model.conditions",
         "filterModel.isActualized.type",
         "filterModel.class.caseSensitive",
         "rowGroupCols[1].field",
@@ -193,10 +231,12 @@ async fn every_fault_of_a_request_is_told_with_its_place() {
         "groupKeys",
         "valueCols[0].aggFunc",
         "valueCols[1].field",
-        "valueCols[2].field",
+        "valueCols[3].field",
         "sortModel[0].colId",
         "sortModel[1].sort",
-        "pivotMode",
+        "sortModel[2].type",
+        "sortModel[3].colId",
+        "pivotCols",
     ];
     expected.sort_unstable();
     assert_eq!(fields, expected);

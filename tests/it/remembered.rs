@@ -207,3 +207,21 @@ async fn a_large_export_is_whole_when_all_texts_are_missing() {
     assert_eq!(expected.matches("\"equipment\": \"new\"").count(), 3_000);
     assert!(export(&app.service, None).await == expected);
 }
+
+/// An export that has grown since it was remembered: too much would wait for the first text that is missing.
+#[tokio::test]
+async fn an_export_that_has_become_too_large_is_read_with_its_texts() {
+    let app = test_app().await;
+    let record = |id: usize, remarks: &str| json!({"pfaId": format!("{id:05}"), "pemsRemarks": remarks}).as_object().unwrap().clone();
+    let few: Vec<_> = (0..200).map(|id| record(id, &"x".repeat(500))).collect();
+    app.load("HOLNG", &few).await;
+    for _ in 0..2 {
+        assert_eq!(export(&app.service, None).await.lines().count(), 200);
+    }
+    let remarks = "y".repeat(12_000);
+    let many: Vec<_> = (0..3_500).map(|id| if id < 150 { few[id].clone() } else { record(id, &remarks) }).collect();
+    app.load("HOLNG", &many).await;
+    let text = export(&app.service, None).await;
+    assert!(text.len() > 36_000_000);
+    assert!(text == export(&app.service.clone().with_text_memory(0), None).await);
+}

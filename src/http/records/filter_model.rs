@@ -76,7 +76,10 @@ impl ConditionReader<'_> {
         }
         let condition = match kind {
             "set" => {
-                let values = keys.remove("values").unwrap_or_default();
+                let values = match keys.remove("values").unwrap_or_default() {
+                    Value::Array(values) => values.iter().map(|value| day_of(field, value)).collect(),
+                    other => other,
+                };
                 self.read_set(&format!("{path}.values"), field, &values)
             }
             "multi" => {
@@ -114,16 +117,17 @@ impl ConditionReader<'_> {
                 keys.remove("condition2");
                 list.into_iter().enumerate().map(|(index, value)| read(self, &format!("{path}.conditions[{index}]"), value)).collect()
             }
-            Some(_) => {
-                self.faults.refuse(&format!("{path}.conditions"), "must be a list of filters");
-                Vec::new()
-            }
+            Some(_) => Vec::new(),
             None => {
                 let pair = ["condition1", "condition2"].into_iter().filter_map(|key| keys.remove(key).map(|value| (key, value)));
                 pair.collect::<Vec<_>>().into_iter().map(|(key, value)| read(self, &format!("{path}.{key}"), value)).collect()
             }
         };
         self.refuse_rest(path, &keys);
+        // None would be everything for AND and nothing for OR: hardly anybody means either.
+        if conditions.is_empty() {
+            self.faults.refuse(&format!("{path}.conditions"), "must be a list of filters");
+        }
         match operator.and_then(Value::as_str) {
             Some("AND") => Condition::All(conditions),
             Some("OR") => Condition::Any(conditions),
@@ -163,10 +167,10 @@ impl ConditionReader<'_> {
                 return None;
             }
         }
-        let from = self.read_operand(&from_path, field, &day_of(field, from));
+        let from = self.read_operand(&from_path, field, &day_of(field, &from));
         let comparison = match name {
             "inRange" => {
-                let to = self.read_operand(&to_path, field, &day_of(field, to));
+                let to = self.read_operand(&to_path, field, &day_of(field, &to));
                 return Some(between(field, from?, to?));
             }
             "notEqual" => {
@@ -200,10 +204,11 @@ impl ConditionReader<'_> {
     }
 }
 
-/// Grids send days with a time, which is midnight: `2025-01-01 00:00:00`.
-fn day_of(field: Field, value: Value) -> Value {
-    match (field.kind(), value.as_str()) {
-        (Kind::Date, Some(text)) => text.split_once([' ', 'T']).map(|(day, _)| Value::from(day)).unwrap_or(value),
-        _ => value,
-    }
+/// Grids send days with a time, which is midnight: `2025-01-01 00:00:00`. Any other time is no day.
+fn day_of(field: Field, value: &Value) -> Value {
+    let day = match (field.kind(), value.as_str().and_then(|text| text.split_once([' ', 'T']))) {
+        (Kind::Date, Some((day, time))) if time.trim_end_matches('Z').chars().all(|digit| "0:.".contains(digit)) => Some(day),
+        _ => None,
+    };
+    day.map_or_else(|| value.clone(), Value::from)
 }

@@ -26,6 +26,8 @@ pub struct QueryAnswer {
     pub row_count: i64,
     /// What all records of the filter amount to, whatever is opened and shown: `recordCount`, and the figures.
     pub grand_totals: BTreeMap<String, Value>,
+    /// What the answer is of: blocks of one scroll belong together while this stays the same.
+    pub moment: String,
 }
 
 /// Rows of a grid, from one number to another.
@@ -48,7 +50,7 @@ pub(in crate::http) async fn query_records(
     Json(body): Json<QueryBody>,
 ) -> Result<Response, Problem> {
     let query = read_row_query(organization, caller, parameters, body)?;
-    let RowBlock { rows, row_count, grand_totals } = state.service.query_rows(&query).await?;
-    let body = format!("{{\"rows\":{rows},\"rowCount\":{row_count},\"grandTotals\":{grand_totals}}}");
+    let RowBlock { rows, row_count, grand_totals, moment } = state.service.query_rows(&query).await?;
+    let body = format!("{{\"rows\":{rows},\"rowCount\":{row_count},\"grandTotals\":{grand_totals},\"moment\":\"{moment}\"}}");
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

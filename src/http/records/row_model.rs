@@ -3,7 +3,7 @@
 use super::grid::MAX_LIMIT;
 use super::read_reader;
 use super::tree::{ConditionReader, read_tree};
-use crate::domain::condition::Operand;
+use crate::domain::condition::{Condition, Operand};
 use crate::domain::field::Field;
 use crate::domain::measure::{Aggregate, Measure, Measured};
 use crate::domain::sort::{Direction, Sort, SortKey};
@@ -19,6 +19,8 @@ use uuid::Uuid;
 
 /// Number of the last row that can be asked for; no organization has so many.
 const LAST_ROW: i64 = 1_000_000_000;
+/// Most columns of a request: there are not so many.
+const MOST_COLUMNS: usize = 50;
 /// The column of a grid that shows all groups.
 const GROUP_COLUMN: &str = "ag-Grid-AutoColumn";
 
@@ -33,7 +35,7 @@ pub struct QueryBody {
     /// What stands in one object must hold altogether.
     #[schema(value_type = Option<Object>, example = json!({"category": ["Lifting"], "or": [{"field": "monthlyRate", "op": "gt", "value": 9000}, {"field": "contract", "op": "isNull"}]}))]
     pub filter: Option<Map<String, Value>>,
-    /// A filter as the grid has it: of each column, or an expression over columns.
+    /// A filter as the grid has it: of each column, or an expression over columns. Both ends belong to a range (`inRangeInclusive`).
     #[schema(value_type = Option<Object>, example = json!({"source": {"filterType": "set", "values": ["Rental"]}, "forecastStart": {"filterType": "date", "type": "inRange", "dateFrom": "2025-01-01 00:00:00", "dateTo": "2025-12-31 00:00:00"}}))]
     pub filter_model: Option<Map<String, Value>>,
     /// Only these keys of records.
@@ -44,25 +46,20 @@ pub struct QueryBody {
     /// Number of the row behind the last one; at most 5,000 from the first, which it also is when it is not given.
     pub end_row: Option<i64>,
     /// The columns that records are grouped by, from the outermost.
-    #[serde(default)]
-    pub row_group_cols: Vec<ColumnBody>,
-    /// The keys of the groups that are opened, from the outermost; with all of them the rows are records.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>)]
-    pub group_keys: Vec<Value>,
+    pub row_group_cols: Option<Vec<ColumnBody>>,
+    /// The keys of the groups that are opened, from the outermost; null or an empty text is that of records without a value. With all of
+    /// them the rows are records.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub group_keys: Option<Vec<Value>>,
     /// What groups and totals add up: columns, or `planCost`, `forecastCost`, `actualCost` and `variance`.
-    #[serde(default)]
-    pub value_cols: Vec<ColumnBody>,
+    pub value_cols: Option<Vec<ColumnBody>>,
     /// The order, of groups by their own column and by value columns, of records by any column.
-    #[serde(default)]
-    pub sort_model: Vec<SortBody>,
-    /// Must be false: nothing is pivoted here.
+    pub sort_model: Option<Vec<SortBody>>,
+    /// Whether the grid pivots, which it can here without columns only.
     #[serde(default)]
     pub pivot_mode: bool,
     /// Of no account without pivoting.
-    #[serde(default)]
-    #[expect(dead_code, reason = "grids send it")]
-    pub pivot_cols: Vec<ColumnBody>,
+    pub pivot_cols: Option<Vec<ColumnBody>>,
 }
 
 /// A column of the grid.
@@ -97,9 +94,8 @@ pub struct SortBody {
     /// `asc` or `desc`.
     #[schema(example = "asc")]
     pub sort: String,
-    /// Of no account.
+    /// `default`; there is no other way to sort here.
     #[serde(rename = "type")]
-    #[expect(dead_code, reason = "grids send it")]
     pub kind: Option<String>,
 }
 
@@ -117,20 +113,35 @@ pub(super) fn read_row_query(
     }
     let mut filter = read_tree(faults, "filter", body.filter.unwrap_or_default());
     filter.narrow(ConditionReader::new(faults).read_model("filterModel", body.filter_model.unwrap_or_default()));
-    let fields = body.fields.map(|names| read_fields(faults, &names));
+    let fields = body.fields.map(|names| read_fields(faults, names));
     let (offset, limit) = read_range(faults, body.start_row, body.end_row);
-    let group_by = read_groups(faults, &body.row_group_cols);
-    let opened = read_keys(faults, &group_by, &body.group_keys);
-    let measures = read_measures(faults, &body.value_cols, &group_by);
-    let order = read_order(faults, &body.sort_model, &group_by);
-    if body.pivot_mode {
-        faults.refuse("pivotMode", "must be false: nothing is pivoted here");
+    let group_by = read_groups(faults, body.row_group_cols);
+    if group_by.contains(&Field::IsDiscontinued) {
+        // It has a value in every record; but who groups by it wants to see both groups.
+        filter.narrow(Condition::IsNull(Field::IsDiscontinued).negated());
+    }
+    let opened = read_keys(faults, &group_by, body.group_keys);
+    let measures = read_measures(faults, body.value_cols);
+    let order = read_order(faults, body.sort_model, &group_by);
+    if body.pivot_mode && body.pivot_cols.is_some_and(|columns| !columns.is_empty()) {
+        faults.refuse("pivotCols", "must be empty: nothing is pivoted here");
     }
     let sort = sort_of(faults, &order, &group_by);
-    let ranks = group_by.get(opened.len()).map(|field| ranks_of(&order, *field, &measures)).unwrap_or_default();
     parameters.finish()?;
     let page = PageQuery { reader, filter, sort, fields, offset, limit, cursor: None, count: CountKind::None };
-    Ok(RowQuery { page, group_by, opened, measures, ranks })
+    let mut query = RowQuery { page, group_by, opened, measures, ranks: Vec::new() };
+    query.ranks = ranks_of(&order, &query);
+    Ok(query)
+}
+
+/// A list of the request, unless it is far too long.
+fn bounded<T>(faults: &mut Parameters, name: &str, list: Option<Vec<T>>) -> Vec<T> {
+    let list = list.unwrap_or_default();
+    if list.len() > MOST_COLUMNS {
+        faults.refuse(name, format!("must be at most {MOST_COLUMNS}"));
+        return Vec::new();
+    }
+    list
 }
 
 fn read_session(faults: &mut Parameters, text: &str, given: Option<Uuid>) -> Option<Uuid> {
@@ -142,18 +153,18 @@ fn read_session(faults: &mut Parameters, text: &str, given: Option<Uuid>) -> Opt
     None
 }
 
-fn read_fields(faults: &mut Parameters, names: &[String]) -> Vec<Field> {
+fn read_fields(faults: &mut Parameters, names: Vec<String>) -> Vec<Field> {
+    if names.is_empty() {
+        faults.refuse("fields", "must name a key at least");
+    }
     let mut fields = Vec::new();
-    for (index, name) in names.iter().enumerate() {
+    for (index, name) in bounded(faults, "fields", Some(names)).iter().enumerate() {
         let path = format!("fields[{index}]");
         match Field::from_key(name) {
             Some(field) if fields.contains(&field) => faults.refuse(&path, format!("{name:?} is named twice")),
             Some(field) => fields.push(field),
             None => faults.refuse_value(&path, name, &Field::keys()),
         }
-    }
-    if names.is_empty() {
-        faults.refuse("fields", "must name a key at least");
     }
     fields
 }
@@ -172,9 +183,9 @@ fn read_range(faults: &mut Parameters, first: Option<i64>, end: Option<i64>) -> 
     (first, wanted)
 }
 
-fn read_groups(faults: &mut Parameters, columns: &[ColumnBody]) -> Vec<Field> {
+fn read_groups(faults: &mut Parameters, columns: Option<Vec<ColumnBody>>) -> Vec<Field> {
     let mut fields = Vec::new();
-    for (index, column) in columns.iter().enumerate() {
+    for (index, column) in bounded(faults, "rowGroupCols", columns).iter().enumerate() {
         let path = format!("rowGroupCols[{index}].field");
         match Field::from_key(column.name()) {
             Some(field) if fields.contains(&field) => faults.refuse(&path, format!("{field} is named twice")),
@@ -185,19 +196,24 @@ fn read_groups(faults: &mut Parameters, columns: &[ColumnBody]) -> Vec<Field> {
     fields
 }
 
-fn read_keys(faults: &mut Parameters, group_by: &[Field], keys: &[Value]) -> Vec<Option<Operand>> {
+fn read_keys(faults: &mut Parameters, group_by: &[Field], keys: Option<Vec<Value>>) -> Vec<Option<Operand>> {
+    let keys = keys.unwrap_or_default();
     if keys.len() > group_by.len() {
         faults.refuse("groupKeys", "are more than there are columns to group by");
     }
     let mut reader = ConditionReader::new(faults);
-    let keys = group_by.iter().zip(keys).enumerate();
-    keys.map(|(index, (field, key))| (!key.is_null()).then(|| reader.read_operand(&format!("groupKeys[{index}]"), *field, key)).flatten())
-        .collect()
+    let keys = group_by.iter().zip(&keys).enumerate();
+    let read = |(index, (field, key)): (usize, (&Field, &Value))| {
+        // Grids may not have null as a key; a record never has an empty text.
+        let is_without = key.is_null() || key == "";
+        if is_without { None } else { reader.read_operand(&format!("groupKeys[{index}]"), *field, key) }
+    };
+    keys.map(read).collect()
 }
 
-fn read_measures(faults: &mut Parameters, columns: &[ColumnBody], group_by: &[Field]) -> Vec<Measure> {
+fn read_measures(faults: &mut Parameters, columns: Option<Vec<ColumnBody>>) -> Vec<Measure> {
     let mut measures: Vec<Measure> = Vec::new();
-    for (index, column) in columns.iter().enumerate() {
+    for (index, column) in bounded(faults, "valueCols", columns).iter().enumerate() {
         let path = format!("valueCols[{index}]");
         let Some(of) = Measured::from_key(column.name()) else {
             faults.refuse_value(&format!("{path}.field"), column.name(), &Measured::keys());
@@ -210,9 +226,9 @@ fn read_measures(faults: &mut Parameters, columns: &[ColumnBody], group_by: &[Fi
             faults.refuse_value(&format!("{path}.aggFunc"), word, &allowed);
             continue;
         };
-        // Figures stand under the keys of their columns, beside those of the groups.
-        if measures.iter().any(|measure| measure.of == of) || group_by.iter().any(|field| Measured::Field(*field) == of) {
-            faults.refuse(&format!("{path}.field"), format!("{} is named twice, or grouped by", of.key()));
+        // Figures stand under the keys of their columns.
+        if measures.iter().any(|measure| measure.of == of) {
+            faults.refuse(&format!("{path}.field"), format!("{} is named twice", of.key()));
             continue;
         }
         measures.push(Measure { of, aggregate });
@@ -221,14 +237,18 @@ fn read_measures(faults: &mut Parameters, columns: &[ColumnBody], group_by: &[Fi
 }
 
 /// The columns of the order with their directions; the column of all groups stands for each of theirs.
-fn read_order(faults: &mut Parameters, order: &[SortBody], group_by: &[Field]) -> Vec<(Measured, Direction)> {
-    let mut columns = Vec::new();
-    for (index, SortBody { col_id, sort, .. }) in order.iter().enumerate() {
+fn read_order(faults: &mut Parameters, order: Option<Vec<SortBody>>, group_by: &[Field]) -> Vec<(Measured, Direction)> {
+    let mut columns: Vec<(Measured, Direction)> = Vec::new();
+    for (index, SortBody { col_id, sort, kind }) in bounded(faults, "sortModel", order).iter().enumerate() {
+        let path = |key: &str| format!("sortModel[{index}].{key}");
+        if let Some(kind) = kind.as_ref().filter(|kind| *kind != "default") {
+            faults.refuse_value(&path("type"), kind, &["default"]);
+        }
         let direction = match sort.as_str() {
             "asc" => Direction::Ascending,
             "desc" => Direction::Descending,
             other => {
-                faults.refuse_value(&format!("sortModel[{index}].sort"), other, &["asc", "desc"]);
+                faults.refuse_value(&path("sort"), other, &["asc", "desc"]);
                 continue;
             }
         };
@@ -238,8 +258,11 @@ fn read_order(faults: &mut Parameters, order: &[SortBody], group_by: &[Field]) -
         }
         let name = col_id.strip_prefix(GROUP_COLUMN).and_then(|rest| rest.strip_prefix('-')).unwrap_or(col_id);
         match Measured::from_key(name) {
+            Some(column) if columns.iter().any(|(before, _)| *before == column) => {
+                faults.refuse(&path("colId"), format!("{name} is named twice"));
+            }
             Some(column) => columns.push((column, direction)),
-            None => faults.refuse_value(&format!("sortModel[{index}].colId"), name, &Measured::keys()),
+            None => faults.refuse_value(&path("colId"), name, &Measured::keys()),
         }
     }
     columns
@@ -258,12 +281,13 @@ fn sort_of(faults: &mut Parameters, order: &[(Measured, Direction)], group_by: &
 }
 
 /// The order of groups: by their own column and by their figures; what is of other levels decides nothing.
-fn ranks_of(order: &[(Measured, Direction)], field: Field, measures: &[Measure]) -> Vec<(Rank, Direction)> {
+fn ranks_of(order: &[(Measured, Direction)], query: &RowQuery) -> Vec<(Rank, Direction)> {
+    let (level, figures) = (query.level().map(Measured::Field), query.figures());
     let rank = |(column, direction): &(Measured, Direction)| {
-        if *column == Measured::Field(field) {
+        if Some(*column) == level {
             return Some((Rank::Key, *direction));
         }
-        measures.iter().position(|measure| measure.of == *column).map(|place| (Rank::Figure(place), *direction))
+        figures.iter().position(|measure| measure.of == *column).map(|place| (Rank::Figure(place), *direction))
     };
     order.iter().filter_map(rank).collect()
 }

@@ -10,15 +10,13 @@ use super::grid::read_filter;
 use crate::domain::condition::{Comparison, Condition, Operand, Place};
 use crate::domain::field::{Field, Kind};
 use crate::domain::filter::Filter;
-use crate::http::parameters::Parameters;
+use crate::http::parameters::{MOST_VALUES, Parameters};
 use serde_json::{Map, Value};
 
-/// Most conditions of a filter: each is bound in every branch of the statement.
+/// Most conditions of a filter, of which every word of a text search is one: each stands in every branch of the statement.
 const MOST_CONDITIONS: usize = 100;
 /// Deepest nesting of conditions.
 const DEEPEST: usize = 20;
-/// Most values of a set.
-const MOST_VALUES: usize = 1_000;
 /// Longest text that is looked for.
 const MOST_TEXT: usize = 200;
 /// The keys of a comparison.
@@ -65,8 +63,11 @@ impl<'a> ConditionReader<'a> {
         }
         if !tree.is_empty() {
             let mut parameters = Parameters::of_object(tree);
-            conditions.push(Condition::Matches(Box::new(read_filter(&mut parameters))));
+            let filter = read_filter(&mut parameters);
             self.faults.absorb(path, parameters);
+            if filter.text.iter().all(|_| self.may_have_one_more(path, depth)) {
+                conditions.push(Condition::Matches(Box::new(filter)));
+            }
         }
         Condition::All(conditions)
     }
@@ -205,7 +206,7 @@ impl<'a> ConditionReader<'a> {
         let (nulls, values): (Vec<_>, Vec<_>) = values.iter().partition(|value| value.is_null());
         let read = |(index, value)| self.read_operand(&format!("{path}[{index}]"), field, value);
         let operands = values.into_iter().enumerate().map(read).collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
-        let set = one_of(field, operands);
+        let set = Condition::IsOneOf(field, operands);
         Some(if nulls.is_empty() { set } else { Condition::Any(vec![set, Condition::IsNull(field)]) })
     }
 
@@ -231,12 +232,4 @@ impl<'a> ConditionReader<'a> {
 pub(super) fn between(field: Field, from: Operand, to: Operand) -> Condition {
     let from = Condition::Compares(field, Comparison::GreaterOrEqual, from);
     Condition::All(vec![from, Condition::Compares(field, Comparison::LessOrEqual, to)])
-}
-
-fn one_of(field: Field, operands: Vec<Operand>) -> Condition {
-    let word = |operand: &Operand| if let Operand::Text(text) = operand { Some(text.clone()) } else { None };
-    match field.kind() {
-        Kind::Text(_) | Kind::Word(_) => Condition::IsOneOf(field, operands.iter().filter_map(word).collect()),
-        _ => Condition::Any(operands.into_iter().map(|operand| Condition::equals(field, Some(operand))).collect()),
-    }
 }

@@ -40,19 +40,20 @@ pub(super) fn totals(page: &PageQuery, measures: &[Measure]) -> Builder {
 /// `group_count, key, record_count`, then the columns of [`read_figures`]; one row at least, with the count alone where no group
 /// stands at this place.
 pub(super) fn groups(query: &RowQuery, field: Field, filter: &Filter) -> Builder {
+    let figures = query.figures();
     let mut sql = Builder::new("with grouped as materialized (select row_number() over (order by ");
     for (rank, direction) in &query.ranks {
         match rank {
             Rank::Key => sql.push(format_args!("r.{}", field.column())),
-            Rank::Figure(index) => sql.push(ordered_by(query.measures[*index])),
+            Rank::Figure(index) => sql.push(ordered_by(figures[*index])),
         };
         sql.push(if *direction == Direction::Ascending { " nulls last, " } else { " desc nulls last, " });
     }
     sql.push(format_args!("r.{0}) as place, r.{0} as key, count(*) as record_count", field.column()));
-    push_figures(&mut sql, &query.measures);
-    push_merged(&mut sql, &query.page.reader, filter, &columns_of(Some(field), &query.measures));
+    push_figures(&mut sql, &figures);
+    push_merged(&mut sql, &query.page.reader, filter, &columns_of(Some(field), &figures));
     sql.push(format_args!(" group by r.{}) select groups.group_count, grouped.key, grouped.record_count", field.column()));
-    for index in 0..query.measures.iter().copied().map(width).sum() {
+    for index in 0..figures.iter().copied().map(width).sum() {
         sql.push(format_args!(", grouped.m{index}"));
     }
     sql.push(" from (select count(*) as group_count from grouped) groups left join grouped on place > ");

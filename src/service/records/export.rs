@@ -9,7 +9,7 @@ use super::holes::Holes;
 use super::moment::{Moment, SNAPSHOT};
 use super::row::{META_WIDTH, read_cells, read_meta};
 use super::statement::{self, Texts};
-use super::texts::{Asked, Origin, RecordTexts};
+use super::texts::{Asked, MOST_EXPORTED, Origin, RECORD, RecordTexts};
 use crate::domain::export::{ExportFormat, RowWriter};
 use crate::domain::field::Field;
 use crate::error::{Error, Result, refusal};
@@ -102,38 +102,77 @@ async fn send_rows(
     if format == ExportFormat::Csv && query.fields.is_none() {
         query.fields = Some(Field::ALL.to_vec());
     }
-    let mut transaction = connection.begin_with(SNAPSHOT).await?;
-    sqlx::raw_sql(SETTINGS).execute(&mut *transaction).await?;
+    let mut snapshot = connection.begin_with(SNAPSHOT).await?;
+    sqlx::raw_sql(SETTINGS).execute(&mut *snapshot).await?;
     let asked = texts.asked(&query);
-    let origin = if asked == Asked::Never { None } else { Some(Moment::find(&mut transaction, &query).await?.origin) };
-    let mut statement = statement::export(&query, if asked == Asked::Often { Texts::Remembered } else { Texts::Read });
-    let mut lines = Lines::new(&query, format, texts, origin);
-    let mut bytes = 0;
-    let mut rows = statement.build().fetch(&mut *transaction);
-    while let Some(row) = rows.try_next().await? {
-        lines.push(&row)?;
-        // What stands behind a missing text waits for it.
-        if lines.writer.len() >= CHUNK && lines.holes.is_empty() {
-            bytes += lines.writer.len();
-            hand_over(to, lines.writer.take()).await?;
+    let origin = if asked == Asked::Never { None } else { Some(Moment::find(&mut snapshot, &query).await?.origin) };
+    let mut sending = Sending { query: &query, format, texts, origin, to, rows: 0, bytes: 0 };
+    let way = if asked == Asked::Often { Texts::Remembered } else { Texts::Read };
+    let rest = match sending.send(&mut snapshot, way).await? {
+        Some(rest) => rest,
+        // In the same snapshot the same rows come in the same order.
+        None => sending.send(&mut snapshot, Texts::Read).await?.unwrap_or_default(),
+    };
+    snapshot.commit().await?;
+    texts.note_export(&query, sending.bytes + rest.len());
+    Ok(rest)
+}
+
+/// An export on its way.
+struct Sending<'a> {
+    query: &'a PageQuery,
+    format: ExportFormat,
+    texts: &'a RecordTexts,
+    /// Of texts that are remembered; none are without it.
+    origin: Option<Origin>,
+    to: &'a Sender<Result<Piece>>,
+    /// What was handed over.
+    rows: usize,
+    bytes: usize,
+}
+
+impl Sending<'_> {
+    /// Hands over all rows that were not handed over yet, but for the last ones, which it returns. Nothing when so much waits for a
+    /// missing text that it must be read with its texts instead.
+    async fn send(&mut self, snapshot: &mut PgConnection, way: Texts) -> Result<Option<String>> {
+        let mut lines = Lines::new(self.query, self.format, self.texts, self.origin);
+        let mut statement = statement::export(self.query, way);
+        let mut rows = statement.build().persistent(self.query.filter.conditions.is_empty()).fetch(&mut *snapshot);
+        let (mut before, mut waiting) = (self.rows, 0);
+        while let Some(row) = rows.try_next().await? {
+            if before > 0 {
+                before -= 1;
+                continue;
+            }
+            lines.push(&row)?;
+            waiting += 1;
+            if lines.writer.len() >= CHUNK && lines.holes.is_empty() {
+                self.rows += std::mem::take(&mut waiting);
+                self.hand_over(lines.writer.take()).await?;
+            } else if lines.writer.len() + lines.holes.records().len() * RECORD > MOST_EXPORTED {
+                return Ok(None);
+            }
         }
-    }
-    drop(rows);
-    let mut rest = lines.writer.take();
-    if let (Some(origin), false) = (origin, lines.holes.is_empty()) {
+        drop(rows);
+        let rest = lines.writer.take();
+        let Some(origin) = self.origin.filter(|_| !lines.holes.is_empty()) else { return Ok(Some(rest)) };
         // In the snapshot of the rows every record has the version that they tell.
-        let found = texts.read(&mut transaction, &query.reader.organization, origin, lines.holes.records()).await?;
-        rest = lines.holes.fill(&rest, &found.ok_or(Error::ExportCut)?);
+        let found = self.texts.read(snapshot, &self.query.reader.organization, origin, lines.holes.records()).await?;
+        let rest = lines.holes.fill(&rest, &found.ok_or(Error::ExportCut)?);
+        let mut rest = rest.as_str();
+        while rest.len() > CHUNK {
+            let (chunk, behind) = rest.split_at(rest.floor_char_boundary(CHUNK));
+            self.hand_over(chunk.to_owned()).await?;
+            rest = behind;
+        }
+        Ok(Some(rest.to_owned()))
     }
-    transaction.commit().await?;
-    texts.note_export(&query, bytes + rest.len());
-    let mut rest = rest.as_str();
-    while rest.len() > CHUNK {
-        let (chunk, behind) = rest.split_at(rest.floor_char_boundary(CHUNK));
-        hand_over(to, chunk.to_owned()).await?;
-        rest = behind;
+
+    /// Waits until the client takes it.
+    async fn hand_over(&mut self, rows: String) -> Result<()> {
+        self.bytes += rows.len();
+        self.to.send_timeout(Ok(Piece::Rows(rows)), PATIENCE).await.map_err(|_| Error::ExportCut)
     }
-    Ok(rest.to_owned())
 }
 
 /// Lines that are written, with places for texts that nobody remembers.
@@ -175,9 +214,4 @@ impl<'a> Lines<'a> {
         self.writer.push_record(text.unwrap_or_default(), &meta);
         Ok(())
     }
-}
-
-/// Waits until the client takes it.
-async fn hand_over(to: &Sender<Result<Piece>>, rows: String) -> Result<()> {
-    to.send_timeout(Ok(Piece::Rows(rows)), PATIENCE).await.map_err(|_| Error::ExportCut)
 }

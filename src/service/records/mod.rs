@@ -136,7 +136,8 @@ impl PfaMirrorService {
 
     /// The planner's guess at the number of matching records; nothing is read.
     async fn estimate_records(&self, query: &PageQuery) -> Result<i64> {
-        let plan: serde_json::Value = statement::estimate(query).build_query_scalar().fetch_one(&self.pool).await?;
+        let plan: serde_json::Value =
+            statement::estimate(query).build_query_scalar().persistent(query.filter.conditions.is_empty()).fetch_one(&self.pool).await?;
         Ok(plan.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_i64).unwrap_or_default())
     }
 
@@ -176,5 +177,9 @@ pub(super) async fn read_record(connection: &mut PgConnection, reader: &Reader, 
 
 /// Ids of the records that a filter matches for a reader, at most so many.
 pub(super) async fn matching_records(connection: &mut PgConnection, reader: &Reader, filter: &Filter, most: usize) -> Result<Vec<Uuid>> {
-    Ok(statement::matching(reader, filter, most).build_query_scalar().fetch_all(connection).await?)
+    Ok(statement::matching(reader, filter, most)
+        .build_query_scalar()
+        .persistent(filter.conditions.is_empty())
+        .fetch_all(connection)
+        .await?)
 }

@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 use crate::service::Reader;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Everything that is read then is of one moment.
 pub(super) const SNAPSHOT: &str = "begin isolation level repeatable read, read only";
@@ -15,6 +17,7 @@ pub(super) const SNAPSHOT: &str = "begin isolation level repeatable read, read o
 pub(super) struct Moment {
     pub state: ReadingState,
     pub origin: Origin,
+    session: Option<Uuid>,
 }
 
 impl Moment {
@@ -22,15 +25,20 @@ impl Moment {
     pub async fn find(snapshot: &mut PgConnection, query: &PageQuery) -> Result<Self> {
         let organization = &query.reader.organization;
         let row = statement::admission(query).build().fetch_optional(snapshot).await?;
-        let moment = Self::read(&row.ok_or_else(|| Error::OrganizationNotFound(organization.clone()))?, organization)?;
+        let moment = Self::read(&row.ok_or_else(|| Error::OrganizationNotFound(organization.clone()))?, &query.reader)?;
         moment.check(&query.reader)?;
         Ok(moment)
     }
 
     /// Reads the first columns of a statement's admission.
-    pub fn read(row: &PgRow, organization: &str) -> Result<Self> {
+    pub fn read(row: &PgRow, reader: &Reader) -> Result<Self> {
         let state = ReadingState { change_number: row.try_get(0)?, published_at: row.try_get(1)?, edit_count: row.try_get(2)? };
-        Ok(Self { state, origin: Origin::new(organization, row.try_get(3)?) })
+        Ok(Self { state, origin: Origin::new(&reader.organization, row.try_get(3)?), session: reader.session })
+    }
+
+    /// A word for it that says nothing else.
+    pub fn tag(&self) -> String {
+        format!("{:016x}", xxh3_64(format!("{self:?}").as_bytes()))
     }
 
     /// A session that has no edit count is not there, or somebody else's.

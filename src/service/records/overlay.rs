@@ -6,7 +6,7 @@ use crate::service::records::statement::Builder;
 /// `pfa_everybody()` as the value that it is: to plan the function anew in each statement takes a tenth of a page's time.
 pub(super) const EVERYBODY: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
 /// So many rows of an overlay are read at most to make a hash of them, which takes six milliseconds.
-const MOST_HASHED: i64 = 50_000;
+pub(super) const MOST_HASHED: i64 = 50_000;
 
 /// How rows that an overlay has are told.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -51,7 +51,8 @@ impl PfaMirrorService {
     async fn read_page<'a>(&'a self, connection: &mut PgConnection, query: &'a PageQuery, texts: Texts) -> Result<Reading<'a>> {
         let mut reading = Reading::new(query, &self.texts);
         let mut statement = statement::page(query, texts);
-        let mut rows = statement.build().fetch(connection);
+        // Filters that somebody puts together would push the others out of the connection's statements.
+        let mut rows = statement.build().persistent(query.filter.conditions.is_empty()).fetch(connection);
         while let Some(row) = rows.try_next().await? {
             reading.push(row)?;
         }
@@ -99,7 +100,7 @@ impl<'a> Reading<'a> {
     /// Adds a row, the admission first; the one beyond the limit tells that there are more.
     fn push(&mut self, row: PgRow) -> Result<()> {
         let Some(admission) = &self.admission else {
-            let moment = Moment::read(&row, &self.query.reader.organization)?;
+            let moment = Moment::read(&row, &self.query.reader)?;
             self.admission = Some(Admission { moment, count: row.try_get(ADMISSION_WIDTH - 1)? });
             return Ok(());
         };

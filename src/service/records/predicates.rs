@@ -2,7 +2,7 @@
 //! both, so the same text. Values are bound.
 
 use crate::domain::condition::{Comparison, Condition, Operand, Place};
-use crate::domain::field::Field;
+use crate::domain::field::{Field, Kind};
 use crate::domain::filter::{Filter, Range};
 use crate::domain::status::Status;
 use crate::service::records::statement::Builder;
@@ -80,9 +80,9 @@ fn push_condition(sql: &mut Builder, condition: &Condition) {
             sql.push(format_args!("r.{} {} ", field.column(), operator(*comparison)));
             push_operand(sql, operand);
         }
-        Condition::IsOneOf(field, words) => {
+        Condition::IsOneOf(field, operands) => {
             sql.push(format_args!("r.{} = any (", field.column()));
-            sql.push_bind(words.clone());
+            push_operands(sql, *field, operands);
             sql.push(")");
         }
         Condition::IsNull(field) => {
@@ -119,6 +119,18 @@ fn push_operand(sql: &mut Builder, operand: &Operand) {
         Operand::Date(date) => sql.push_bind(*date),
         Operand::Amount(amount) => sql.push_bind(*amount),
         Operand::Flag(flag) => sql.push_bind(*flag),
+    };
+}
+
+/// A list with the type of the field's column: one value to bind however many there are.
+fn push_operands(sql: &mut Builder, field: Field, operands: &[Operand]) {
+    match field.kind() {
+        Kind::Text(_) | Kind::Word(_) => {
+            sql.push_bind(operands.iter().filter_map(|operand| operand.text().map(str::to_owned)).collect::<Vec<_>>())
+        }
+        Kind::Date => sql.push_bind(operands.iter().filter_map(Operand::date).collect::<Vec<_>>()),
+        Kind::Amount => sql.push_bind(operands.iter().filter_map(Operand::amount).collect::<Vec<_>>()),
+        Kind::Flag => sql.push_bind(operands.iter().filter_map(Operand::flag).collect::<Vec<_>>()),
     };
 }
 

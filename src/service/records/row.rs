@@ -23,7 +23,6 @@ pub(super) fn read_meta(row: &PgRow, first: usize) -> Result<Meta<'_>> {
 }
 
 /// Reads the values of fields from the columns that begin at a place.
-/// Reads the value of a field.
 pub(super) fn read_cells<'r>(row: &'r PgRow, first: usize, fields: &[Field]) -> Result<Vec<Cell<'r>>> {
     fields.iter().enumerate().map(|(index, field)| read_cell(row, first + index, *field)).collect()
 }

@@ -12,7 +12,7 @@ use crate::domain::condition::{Condition, Operand};
 use crate::domain::cursor::Cursor;
 use crate::domain::field::Field;
 use crate::domain::filter::Filter;
-use crate::domain::measure::Measure;
+use crate::domain::measure::{Measure, Measured};
 use crate::domain::row::{Cell, push_values};
 use crate::domain::sort::Direction;
 use crate::error::Result;
@@ -47,7 +47,7 @@ pub struct RowQuery {
 pub enum Rank {
     /// Their keys.
     Key,
-    /// Their figure at this place of the measures.
+    /// Their figure at this place.
     Figure(usize),
 }
 
@@ -60,6 +60,8 @@ pub struct RowBlock {
     pub row_count: i64,
     /// What all records of the filter amount to, as a JSON object.
     pub grand_totals: String,
+    /// What the answer is of: while this is the same, answers belong together.
+    pub moment: String,
 }
 
 impl RowQuery {
@@ -67,6 +69,13 @@ impl RowQuery {
     #[must_use]
     pub fn level(&self) -> Option<Field> {
         self.group_by.get(self.opened.len()).copied()
+    }
+
+    /// The figures of groups: the measures of columns that they are not grouped by, whose keys stand there already.
+    #[must_use]
+    pub fn figures(&self) -> Vec<Measure> {
+        let is_key = |measure: &Measure| self.group_by.iter().any(|field| Measured::Field(*field) == measure.of);
+        self.measures.iter().copied().filter(|measure| !is_key(measure)).collect()
     }
 
     /// The records within the groups that are opened.
@@ -120,7 +129,7 @@ impl PfaMirrorService {
             (self.read_block(&mut snapshot, moment, inner).await?, count)
         };
         snapshot.commit().await?;
-        Ok(RowBlock { rows, row_count, grand_totals: grand.json.clone() })
+        Ok(RowBlock { rows, row_count, grand_totals: grand.json.clone(), moment: moment.tag() })
     }
 
     async fn read_totals(
@@ -137,7 +146,7 @@ impl PfaMirrorService {
         {
             return Ok(totals);
         }
-        let row = totals(page, measures).build().fetch_one(connection).await?;
+        let row = totals(page, measures).build().persistent(false).fetch_one(connection).await?;
         let record_count = row.try_get(0)?;
         let mut json = String::from("{");
         push_values(&mut json, [("recordCount", Cell::Count(record_count))]);
@@ -168,8 +177,9 @@ impl PfaMirrorService {
 
 /// The groups as a JSON array, and how many there are.
 async fn read_groups(connection: &mut PgConnection, query: &RowQuery, field: Field, filter: &Filter) -> Result<(String, i64)> {
-    let rows = groups(query, field, filter).build().fetch_all(connection).await?;
+    let rows = groups(query, field, filter).build().persistent(false).fetch_all(connection).await?;
     let count = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+    let figures = query.figures();
     let mut json = String::from("[");
     for row in rows {
         // Where no group stands at this place, one row tells the number.
@@ -178,7 +188,7 @@ async fn read_groups(connection: &mut PgConnection, query: &RowQuery, field: Fie
         let opened = query.opened.iter().map(|key| cell_of(key.as_ref()));
         let keys = opened.chain([read_cell(&row, 1, field)?]);
         push_values(&mut json, query.group_by.iter().map(|field| field.key()).zip(keys));
-        push_figures(&mut json, &query.measures, &read_figures(&row, GROUP_WIDTH, &query.measures)?);
+        push_figures(&mut json, &figures, &read_figures(&row, GROUP_WIDTH, &figures)?);
         let level = i64::try_from(query.opened.len()).unwrap_or_default();
         json.push_str(", \"_group\": {");
         push_values(&mut json, [("level", Cell::Count(level)), ("recordCount", Cell::Count(records))]);

@@ -19,7 +19,7 @@ use crate::domain::filter::Filter;
 use crate::domain::sort::Direction;
 use crate::service::Reader;
 use crate::service::records::order::{self, Segment, sorts_a_category};
-use crate::service::records::overlay::{EVERYBODY, Without, push_overlay_of, push_without_overlay};
+use crate::service::records::overlay::{EVERYBODY, MOST_HASHED, Without, push_overlay_of, push_without_overlay};
 use crate::service::records::row::META_COLUMNS;
 use crate::service::records::{CountKind, PageQuery, predicates};
 use sqlx::{Postgres, QueryBuilder};
@@ -74,7 +74,7 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
         _ if sorts_a_category(query) => Without::HashOrCalls,
         rows if rows < LARGE_PAGE => Without::Probes,
         // A row of the hash costs a quarter of a probe.
-        rows => Without::HashUpTo(2 * rows),
+        rows => Without::HashUpTo(MOST_HASHED.min(2 * rows)),
     };
     let columns = page_columns(query);
     sql.push("with admission as materialized (");
