@@ -187,7 +187,7 @@ impl<'a> ConditionReader<'a> {
             (Kind::Word(words), Value::String(word)) => self.faults.refuse_value(path, word, words),
             (Kind::Text(_) | Kind::Word(_), _) => self.faults.refuse(path, "must be a text"),
             (Kind::Flag, _) => self.faults.refuse(path, "must be true or false"),
-            (Kind::Amount, _) => self.faults.refuse(path, "must be a decimal number with at most 11 digits and 4 decimals"),
+            (Kind::Amount, _) => self.faults.refuse(path, "must be a decimal number"),
             (Kind::Date, _) => self.faults.refuse(path, "must be a date YYYY-MM-DD"),
         }
         operand
@@ -228,7 +228,7 @@ impl<'a> ConditionReader<'a> {
     }
 }
 
-/// Both ends belong to it.
+/// That a field is in a range, to which both ends belong.
 pub(super) fn between(field: Field, from: Operand, to: Operand) -> Condition {
     let from = Condition::Compares(field, Comparison::GreaterOrEqual, from);
     Condition::All(vec![from, Condition::Compares(field, Comparison::LessOrEqual, to)])

@@ -2,7 +2,7 @@
 //! of them are opened, then records; with the number of rows at this level and what everything amounts to.
 //!
 //! All of it is of one moment, read in one snapshot. What a grid asks for with every block is kept until something is published or
-//! edited: the totals, and where the block before has ended, so that scrolling on never counts rows from the beginning.
+//! edited: the totals, and where the block before has ended, so that scrolling on does not read the rows before it.
 
 use super::PageQuery;
 use super::aggregates::{groups, read_figures, totals};
@@ -47,7 +47,7 @@ pub struct RowQuery {
 pub enum Rank {
     /// Their keys.
     Key,
-    /// Their figure at this place.
+    /// The figure at this place of [`RowQuery::figures`].
     Figure(usize),
 }
 
