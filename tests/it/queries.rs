@@ -3,7 +3,7 @@
 mod model;
 mod random;
 
-use crate::support::planner::{Planner, assert_problem, planners_app};
+use crate::support::planner::{Planner, assert_problem, percent_encode, planners_app};
 use crate::support::test_app;
 use serde_json::{Value, json};
 
@@ -131,6 +131,29 @@ async fn trees_hold_comparisons_and_the_grids_own_filters() {
     ] {
         let body = json!({"filter": tree, "sortModel": [{"colId": "pfaId", "sort": "asc"}]});
         assert_eq!(ids(&ask(&planner, body).await), expected, "{tree}");
+    }
+}
+
+/// What a grid shows can be paged through by cursors, and exported.
+#[tokio::test]
+async fn pages_and_exports_take_trees_as_a_parameter() {
+    let app = planners_app().await;
+    let planner = app.planner("ana");
+    let tree = json!({"or": [{"category": "Power"}, {"field": "monthlyRate", "op": "lt", "value": 10000}]});
+    let tree_only = format!("sort=pfaId&filter={}", percent_encode(&tree.to_string()));
+    let first = planner.get(&format!("records?{tree_only}&limit=2&count=exact")).await.json();
+    let pfa_ids = |rows: &Value| rows.as_array().unwrap().iter().map(|row| row["pfaId"].clone()).collect::<Vec<_>>();
+    assert_eq!((pfa_ids(&first["data"]), &first["page"]["count"]), (vec![json!("2"), json!("3")], &json!(3)));
+    let cursor = first["page"]["nextCursor"].as_str().unwrap();
+    let second = planner.get(&format!("records?{tree_only}&limit=2&cursor={cursor}")).await.json();
+    assert_eq!(pfa_ids(&second["data"]), ["5"]);
+    let export = planner.get(&format!("records/export?{tree_only}&fields=pfaId&category=Power&category=Access")).await;
+    assert_eq!(export.text, "{\"pfaId\": \"2\"}\n{\"pfaId\": \"5\"}\n");
+
+    let other = percent_encode(&json!({"category": "Power"}).to_string());
+    assert_eq!(planner.get(&format!("records?sort=pfaId&filter={other}&cursor={cursor}")).await.faults(), ["cursor"]);
+    for (text, fault) in [("[]", "filter"), ("{\"a\":1}", "filter.a"), ("{\"q\":\"\\u0000\"}", "filter")] {
+        assert_eq!(planner.get(&format!("records?filter={}", percent_encode(text))).await.faults()[0], fault, "{text}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! The grid's parameters: from text to a [`PageQuery`].
 
+use super::tree::read_tree;
 use super::{PageQuery, read_reader};
+use crate::domain::condition::Condition;
 use crate::domain::cursor::Cursor;
 use crate::domain::export::ExportFormat;
 use crate::domain::field::{Field, Kind};
@@ -75,6 +77,8 @@ pub struct SelectionParameters {
     q: Option<String>,
     /// A JSON object that the record must contain.
     contains: Option<String>,
+    /// A filter tree as JSON, as `POST …/records/query` takes it, which must hold in addition.
+    filter: Option<String>,
     /// Read inside this sandbox of the caller.
     session: Option<Uuid>,
     /// Columns, a minus for descending; nulls last, the id as tiebreak.
@@ -106,7 +110,7 @@ pub(super) fn read_export(organization: String, caller: Caller, mut parameters: 
     let format = parameters.choose("format", &words, |word| ExportFormat::ALL.into_iter().find(|format| format.word() == word));
     let query = PageQuery {
         reader: read_reader(organization, caller, &mut parameters),
-        filter: read_filter(&mut parameters),
+        filter: read_selection(&mut parameters),
         sort: read_sort(&mut parameters),
         fields: read_fields(&mut parameters),
         offset: 0,
@@ -125,7 +129,7 @@ fn read_fields(parameters: &mut Parameters) -> Option<Vec<Field>> {
 /// Reads all parameters of the grid, or tells every fault.
 pub(super) fn read_page_query(organization: String, caller: Caller, mut parameters: Parameters) -> Result<PageQuery, Problem> {
     let reader = read_reader(organization, caller, &mut parameters);
-    let filter = read_filter(&mut parameters);
+    let filter = read_selection(&mut parameters);
     let sort = read_sort(&mut parameters);
     let fields = read_fields(&mut parameters);
     let limit = parameters.read("limit", &format!("a number from 1 to {MAX_LIMIT}"), |text| {
@@ -154,6 +158,15 @@ pub(super) fn read_page_query(organization: String, caller: Caller, mut paramete
     }
     parameters.finish()?;
     Ok(query)
+}
+
+/// Reads the filter of a page or an export: parameters, and a tree.
+fn read_selection(parameters: &mut Parameters) -> Filter {
+    let mut filter = read_filter(parameters);
+    if let Some(tree) = read_object(parameters, "filter") {
+        filter.narrow(Condition::Matches(Box::new(read_tree(parameters, "filter", tree))));
+    }
+    filter
 }
 
 /// Reads the filter alone.
@@ -192,7 +205,7 @@ pub(super) fn read_filter(parameters: &mut Parameters) -> Filter {
     }
     filter.overlaps = parameters.read("overlaps", "two dates YYYY-MM-DD..YYYY-MM-DD, the first not after the second", read_viewport);
     filter.text = read_words(parameters);
-    filter.contains = read_contained(parameters);
+    filter.contains = read_object(parameters, "contains");
     filter
 }
 
@@ -208,11 +221,11 @@ fn read_words(parameters: &mut Parameters) -> Vec<String> {
     words
 }
 
-fn read_contained(parameters: &mut Parameters) -> Option<Map<String, Value>> {
-    let object = parameters.read("contains", "a JSON object", |text| serde_json::from_str::<Map<String, Value>>(text).ok())?;
+fn read_object(parameters: &mut Parameters, name: &'static str) -> Option<Map<String, Value>> {
+    let object = parameters.read(name, "a JSON object", |text| serde_json::from_str::<Map<String, Value>>(text).ok())?;
     let value = Value::Object(object);
     if let Some(problem) = unfit_for_jsonb(&value) {
-        parameters.refuse("contains", problem);
+        parameters.refuse(name, problem);
     }
     match value {
         Value::Object(object) => Some(object),
