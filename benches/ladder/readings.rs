@@ -14,6 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// One reading, three ways.
+#[derive(Clone)]
 pub struct Reading {
     pub name: &'static str,
     /// Ours: a path below the API.
@@ -35,7 +36,7 @@ pub struct Reading {
 }
 
 /// What must be the same in all three.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Compares {
     /// Records, as far as no modification touches them: the original design shows everybody's drafts.
     Records,
@@ -54,72 +55,45 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
     let contained = r#"{"manufacturer": "Caterpillar", "isActualized": true}"#;
     let encoded: String = form_urlencoded::byte_serialize(contained.as_bytes()).collect();
     let lean = LEAN.join(", ");
+    let page = Reading {
+        name: "grid page of the largest organization, 1,000 rows, in a sandbox",
+        path: format!("/api/v1/orgs/{largest}/records?{GRID}&limit=1000&session={session}"),
+        body: String::new(),
+        floor: format!(
+            "select data::text from pfa_mirror
+              where organization_id = '{largest}' and {WHERE_GRID} and not is_discontinued order by forecast_start, id limit 1000"
+        ),
+        literal: Some(format!(
+            "select data::text from literal.pfa_merged_live
+              where organization_id = '{largest}' and {WHERE_GRID} order by forecast_start limit 1000"
+        )),
+        has_static: false,
+        at_least: Some(40.0),
+        at_most: Some(1.5),
+        is_first: false,
+        compares: Compares::Records,
+        share: 100,
+    };
+    let streamed = Reading {
+        name: "whole organization merged, streamed",
+        path: format!("{organization}/records/export?session={SESSION}"),
+        body: String::new(),
+        floor: format!(
+            "select data::text from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
+        ),
+        literal: Some(format!("select data::text from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
+        has_static: false,
+        at_least: Some(1.1),
+        at_most: Some(1.3),
+        is_first: false,
+        compares: Compares::Records,
+        share: 20,
+    };
     vec![
-        Reading {
-            name: "grid page of the largest organization, 1,000 rows, in a sandbox",
-            path: format!("/api/v1/orgs/{largest}/records?{GRID}&limit=1000&session={session}"),
-            body: String::new(),
-            floor: format!(
-                "select data::text from pfa_mirror
-                  where organization_id = '{largest}' and {WHERE_GRID} and not is_discontinued order by forecast_start, id limit 1000"
-            ),
-            literal: Some(format!(
-                "select data::text from literal.pfa_merged_live
-                  where organization_id = '{largest}' and {WHERE_GRID} order by forecast_start limit 1000"
-            )),
-            has_static: false,
-            at_least: Some(40.0),
-            at_most: Some(1.5),
-            is_first: false,
-            compares: Compares::Records,
-            share: 100,
-        },
-        Reading {
-            name: "the same page, asked for by nobody before",
-            path: format!("/api/v1/orgs/{largest}/records?{GRID}&limit=1000&session={session}"),
-            body: String::new(),
-            floor: format!(
-                "select data::text from pfa_mirror
-                  where organization_id = '{largest}' and {WHERE_GRID} and not is_discontinued order by forecast_start, id limit 1000"
-            ),
-            literal: None,
-            has_static: false,
-            at_least: None,
-            at_most: Some(1.5),
-            is_first: true,
-            compares: Compares::Records,
-            share: 100,
-        },
-        Reading {
-            name: "whole organization merged, streamed",
-            path: format!("{organization}/records/export?session={SESSION}"),
-            body: String::new(),
-            floor: format!(
-                "select data::text from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
-            ),
-            literal: Some(format!("select data::text from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
-            has_static: false,
-            at_least: Some(1.1),
-            at_most: Some(1.3),
-            is_first: false,
-            compares: Compares::Records,
-            share: 20,
-        },
-        Reading {
-            name: "the same organization, asked for by nobody before",
-            path: format!("{organization}/records/export?session={SESSION}"),
-            body: String::new(),
-            floor: format!(
-                "select data::text from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
-            ),
-            literal: Some(format!("select data::text from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
-            has_static: false,
-            at_least: None,
-            at_most: Some(1.3),
-            is_first: true,
-            compares: Compares::Records,
-            share: 20,
-        },
+        page.clone(),
+        Reading { name: "the same page, asked for by nobody before", literal: None, at_least: None, is_first: true, ..page },
+        streamed.clone(),
+        Reading { name: "the same organization, asked for by nobody before", at_least: None, is_first: true, ..streamed },
         Reading {
             name: "whole organization, 5 fields",
             path: format!("{organization}/records/export?session={SESSION}&fields=pfaId,category,source,forecastStart,forecastEnd"),

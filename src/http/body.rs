@@ -1,6 +1,7 @@
 //! JSON bodies: extractors whose rejections are problems that name every field of a wrong type at once.
 
 use crate::domain::json::unfit_for_jsonb;
+use crate::http::parameters::shorten;
 use crate::http::problem::{FieldError, MOST_FAULTS, Problem};
 use axum::Json as AxumJson;
 use axum::body::{Body, Bytes};
@@ -35,7 +36,7 @@ impl<T: DeserializeOwned + PartialSchema, S: Send + Sync> FromRequest<S> for Jso
             },
             Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::unsupported_media_type()),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Problem::too_large()),
-            Err(rejection) => Err(Problem::invalid_body(rejection.body_text())),
+            Err(rejection) => Err(Problem::invalid_body(rejection.body_text().chars().take(MOST_MESSAGE).collect::<String>())),
         }
     }
 }
@@ -82,7 +83,7 @@ fn read_body<T: DeserializeOwned + PartialSchema>(mut value: Value) -> Result<T,
         let message: String = error.inner().to_string().chars().take(MOST_MESSAGE).collect();
         let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
         let field = path.iter().map(String::as_str).chain(missing.map(|(name, _)| name)).collect::<Vec<_>>().join(".");
-        note(&mut faults, field, if missing.is_some() { "is missing" } else { &message });
+        note(&mut faults, &field, if missing.is_some() { "is missing" } else { &message });
         let last = path.pop();
         if faults.len() == MOST_FAULTS || !last.is_some_and(|key| take_out(&mut value, &path, &key)) {
             break;
@@ -91,14 +92,15 @@ fn read_body<T: DeserializeOwned + PartialSchema>(mut value: Value) -> Result<T,
     // Of the body's own missing fields the reading tells only the first.
     for field in required_fields::<T>() {
         if value.get(&field).is_none() {
-            note(&mut faults, field, "is missing");
+            note(&mut faults, &field, "is missing");
         }
     }
     Err(Problem::invalid_body_fields(faults))
 }
 
 /// Notes a fault, but not that a field is missing which was taken out a moment ago.
-fn note(faults: &mut Vec<FieldError>, field: String, message: &str) {
+fn note(faults: &mut Vec<FieldError>, field: &str, message: &str) {
+    let field = shorten(field);
     let inside = format!("{field}.");
     if !faults.iter().any(|fault| fault.field == field || fault.field.starts_with(&inside)) {
         faults.push(FieldError { field, message: message.to_owned(), allowed: Vec::new() });

@@ -147,8 +147,14 @@ impl Parameters {
     pub fn refuse_value(&mut self, name: &str, value: &str, allowed: &[&str]) {
         if self.errors.len() < MOST_FAULTS {
             let allowed = allowed.iter().map(ToString::to_string).collect();
-            self.errors.push(FieldError { field: shorten(name), message: format!("unknown value {:?}", shorten(value)), allowed });
+            let message = if value.is_empty() { "is missing or empty".to_owned() } else { format!("unknown value {:?}", shorten(value)) };
+            self.errors.push(FieldError { field: shorten(name), message, allowed });
         }
+    }
+
+    /// Notes names that are read elsewhere, for messages about unknown ones.
+    pub fn knows(&mut self, names: &[&'static str]) {
+        self.known.extend(names);
     }
 
     /// Takes over the faults of parameters that stand inside this one.
@@ -228,6 +234,7 @@ impl Parameters {
     }
 }
 
-fn shorten(text: &str) -> String {
+/// A name or value as a fault repeats it.
+pub(super) fn shorten(text: &str) -> String {
     text.chars().take(MOST_REPEATED).collect()
 }

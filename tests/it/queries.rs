@@ -55,6 +55,40 @@ async fn a_request_of_a_grid_is_taken_as_it_is() {
     assert_problem(&app.planner("ana").post("records/query", json!({"filterModel": noon})).await, 400, "invalid_parameter");
 }
 
+/// What is missing is told by its own name, as the form of the filter has it.
+#[tokio::test]
+async fn what_is_missing_is_told_by_name() {
+    let app = planners_app().await;
+    let long = "k".repeat(300_000);
+    for (body, field) in [
+        (json!({"filter": {"field": "category", "op": "eq"}}), "filter.value"),
+        (json!({"filter": {"field": "category"}}), "filter.value"),
+        (json!({"filter": {"op": "eq", "value": 1}}), "filter.field"),
+        (
+            json!({"filterModel": {"filterType": "join", "type": "NOR", "conditions": [{"colId": "dor", "filterType": "text", "type": "blank"}]}}),
+            "filterModel.type",
+        ),
+        (
+            json!({"filterModel": {"filterType": "join", "conditions": [{"colId": "dor", "filterType": "text", "type": "blank"}]}}),
+            "filterModel.type",
+        ),
+        (
+            json!({"filterModel": {"forecastEnd": {"filterType": "date", "type": "equals", "dateFrom": null}}}),
+            "filterModel.forecastEnd.dateFrom",
+        ),
+        (json!({"valueCols": [{"field": "category"}]}), "valueCols[0].aggFunc"),
+        (json!({"sortModel": [{"colId": "forecastCost", "sort": "asc"}]}), "sortModel[0].colId"),
+        (json!({"rowGroupCols": [{}]}), "rowGroupCols[0].field"),
+        (json!({long.clone(): 1}), &long[..100]),
+        (json!({"filter": {long.clone(): 1}}), "filter.kkk"),
+    ] {
+        let answer = app.planner("ana").post("records/query", body).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.text.len() < 3_000, "{} bytes", answer.text.len());
+        assert!(answer.faults()[0].starts_with(field), "{field}: {}", answer.text);
+    }
+}
+
 /// However much is at fault, the first faults are told, and no more is made of the rest.
 #[tokio::test]
 async fn many_faults_are_cut() {

@@ -3,7 +3,7 @@
 //! Texts are compared in any case, `notEqual` and `notContains` of a text hold where there is none, those of numbers and dates do not,
 //! and both ends belong to a range.
 
-use super::tree::{ConditionReader, between};
+use super::tree::{ConditionReader, NO_LIST, between};
 use crate::domain::condition::{Comparison, Condition, Place};
 use crate::domain::field::{Field, Kind};
 use serde_json::{Map, Value};
@@ -40,8 +40,9 @@ impl ConditionReader<'_> {
         if is_join {
             keys.remove("filterType");
             let operator = keys.remove("type");
-            return self
-                .read_join(path, operator.as_ref(), keys, &mut |reader, path, value| reader.read_expression(path, value, depth + 1));
+            return self.read_join(path, ("type", operator.as_ref()), keys, &mut |reader, path, value| {
+                reader.read_expression(path, value, depth + 1)
+            });
         }
         let name = keys.remove("colId").unwrap_or_default();
         match self.read_field(&format!("{path}.colId"), name.as_str().unwrap_or_default()) {
@@ -71,8 +72,9 @@ impl ConditionReader<'_> {
             return Condition::All(Vec::new());
         }
         if let Some(operator) = keys.remove("operator") {
-            return self
-                .read_join(path, Some(&operator), keys, &mut |reader, path, value| reader.read_column(path, field, value, depth + 1));
+            return self.read_join(path, ("operator", Some(&operator)), keys, &mut |reader, path, value| {
+                reader.read_column(path, field, value, depth + 1)
+            });
         }
         let condition = match kind {
             "set" => {
@@ -106,7 +108,7 @@ impl ConditionReader<'_> {
     fn read_join(
         &mut self,
         path: &str,
-        operator: Option<&Value>,
+        (key, operator): (&str, Option<&Value>),
         mut keys: Map<String, Value>,
         read: &mut dyn FnMut(&mut Self, &str, Value) -> Condition,
     ) -> Condition {
@@ -126,13 +128,13 @@ impl ConditionReader<'_> {
         self.refuse_rest(path, &keys);
         // None would be everything for AND and nothing for OR: hardly anybody means either.
         if conditions.is_empty() {
-            self.faults.refuse(&format!("{path}.conditions"), "must be a list of filters");
+            self.faults.refuse(&format!("{path}.conditions"), NO_LIST);
         }
         match operator.and_then(Value::as_str) {
             Some("AND") => Condition::All(conditions),
             Some("OR") => Condition::Any(conditions),
             other => {
-                self.faults.refuse_value(&format!("{path}.operator"), other.unwrap_or_default(), &["AND", "OR"]);
+                self.faults.refuse_value(&format!("{path}.{key}"), other.unwrap_or_default(), &["AND", "OR"]);
                 Condition::All(Vec::new())
             }
         }
@@ -145,7 +147,7 @@ impl ConditionReader<'_> {
         // Where dates stand has changed over the versions; what is not used is null.
         let mut take = |names: [&str; 2]| {
             let given = names.map(|name| keys.remove(name).filter(|value| !value.is_null()));
-            let place = names[usize::from(given[0].is_none() && given[1].is_some())];
+            let place = names[usize::from(given[1].is_some() || given[0].is_none() && field.kind() == Kind::Date)];
             (format!("{path}.{place}"), given.into_iter().flatten().next().unwrap_or_default())
         };
         let [(from_path, from), (to_path, to)] = [take(["filter", "dateFrom"]), take(["filterTo", "dateTo"])];

@@ -32,7 +32,7 @@ pub struct QueryBody {
     #[schema(value_type = Option<Uuid>)]
     pub session: Option<String>,
     /// A tree: the grid's parameters as keys, comparisons (`field`, `op`, `value`, `values`, `from`, `to`), and `and`, `or`, `not` of trees.
-    /// What stands in one object must hold altogether.
+    /// What stands in one object must hold altogether. At most 100 conditions, 20 levels deep, and 1,000 values of a set.
     #[schema(value_type = Option<Object>, example = json!({"category": ["Lifting"], "or": [{"field": "monthlyRate", "op": "gt", "value": 9000}, {"field": "contract", "op": "isNull"}]}))]
     pub filter: Option<Map<String, Value>>,
     /// A filter as the grid has it: of each column, or an expression over columns. Both ends belong to a range (`inRangeInclusive`).
@@ -44,16 +44,18 @@ pub struct QueryBody {
     #[schema(default = 0, minimum = 0)]
     pub start_row: Option<i64>,
     /// Number of the row behind the last one; at most 5,000 from the first, which it also is when it is not given.
+    #[schema(minimum = 1)]
     pub end_row: Option<i64>,
-    /// The columns that records are grouped by, from the outermost.
+    /// The columns that records are grouped by, from the outermost. A flag that cannot be read counts as false.
     pub row_group_cols: Option<Vec<ColumnBody>>,
     /// The keys of the groups that are opened, from the outermost; null or an empty text is that of records without a value. With all of
     /// them the rows are records.
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<Option<String>>>)]
     pub group_keys: Option<Vec<Value>>,
-    /// What groups and totals add up: columns, or `planCost`, `forecastCost`, `actualCost` and `variance`.
+    /// What groups and totals add up: columns, or `planCost`, `forecastCost`, `actualCost` and `variance`. A column that records are grouped
+    /// by has its figure in the totals only.
     pub value_cols: Option<Vec<ColumnBody>>,
-    /// The order, of groups by their own column and by value columns, of records by any column.
+    /// The order, of groups by their own column and by value columns, of records by any column; costs order groups only.
     pub sort_model: Option<Vec<SortBody>>,
     /// Whether the grid pivots, which it can here without columns only.
     #[serde(default)]
@@ -220,10 +222,11 @@ fn read_measures(faults: &mut Parameters, columns: Option<Vec<ColumnBody>>) -> V
             continue;
         };
         let allowed = Measure::aggregates_of(of);
-        let word = column.agg_func.as_deref().unwrap_or(Aggregate::Sum.word());
-        let Some(aggregate) = allowed.iter().copied().find(|aggregate| aggregate.word() == word) else {
+        let word = column.agg_func.as_deref();
+        let wanted = word.unwrap_or(Aggregate::Sum.word());
+        let Some(aggregate) = allowed.iter().copied().find(|aggregate| aggregate.word() == wanted) else {
             let allowed: Vec<_> = allowed.iter().map(|aggregate| aggregate.word()).collect();
-            faults.refuse_value(&format!("{path}.aggFunc"), word, &allowed);
+            faults.refuse_value(&format!("{path}.aggFunc"), word.unwrap_or_default(), &allowed);
             continue;
         };
         // Figures stand under the keys of their columns.
@@ -260,6 +263,9 @@ fn read_order(faults: &mut Parameters, order: Option<Vec<SortBody>>, group_by: &
         match Measured::from_key(name) {
             Some(column) if columns.iter().any(|(before, _)| *before == column) => {
                 faults.refuse(&path("colId"), format!("{name} is named twice"));
+            }
+            Some(cost) if group_by.is_empty() && Measured::COSTS.contains(&cost) => {
+                faults.refuse_value(&path("colId"), name, &Field::keys());
             }
             Some(column) => columns.push((column, direction)),
             None => faults.refuse_value(&path("colId"), name, &Measured::keys()),

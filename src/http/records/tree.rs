@@ -19,6 +19,8 @@ const MOST_CONDITIONS: usize = 100;
 const DEEPEST: usize = 20;
 /// Longest text that is looked for.
 const MOST_TEXT: usize = 200;
+/// What is wrong with a list of filters that is none, or empty.
+pub(super) const NO_LIST: &str = "must be a list of filters, one at least";
 /// The keys of a comparison.
 const COMPARISON_KEYS: [&str; 6] = ["field", "op", "value", "values", "from", "to"];
 /// What `op` can be.
@@ -57,13 +59,14 @@ impl<'a> ConditionReader<'a> {
         if let Some(inner) = tree.remove("not") {
             conditions.push(self.read_value(&format!("{path}.not"), inner, depth).negated());
         }
-        if tree.contains_key("field") {
+        if COMPARISON_KEYS.iter().any(|key| tree.contains_key(*key)) {
             let comparison = COMPARISON_KEYS.into_iter().filter_map(|key| tree.remove_entry(key)).collect();
             conditions.extend(self.read_comparison(path, comparison));
         }
         if !tree.is_empty() {
             let mut parameters = Parameters::of_object(tree);
             let filter = read_filter(&mut parameters);
+            parameters.knows(&["and", "or", "not", "field"]);
             self.faults.absorb(path, parameters);
             if filter.text.iter().all(|_| self.may_have_one_more(path, depth)) {
                 conditions.push(Condition::Matches(Box::new(filter)));
@@ -91,7 +94,7 @@ impl<'a> ConditionReader<'a> {
             }
             // None would be everything for `and` and nothing for `or`: hardly anybody means either.
             _ => {
-                self.faults.refuse(path, "must be a list of filters");
+                self.faults.refuse(path, NO_LIST);
                 Vec::new()
             }
         }
@@ -129,7 +132,12 @@ impl<'a> ConditionReader<'a> {
         let mut take = |key: &str| (format!("{path}.{key}"), keys.remove(key).unwrap_or_default());
         let comparison = match operator {
             "eq" | "ne" => {
-                let (path, value) = take("value");
+                // What is not there was hardly meant to be null: languages leave out what they do not know.
+                if !keys.contains_key("value") {
+                    self.faults.refuse(&format!("{path}.value"), "is missing");
+                    return None;
+                }
+                let (path, value) = (format!("{path}.value"), keys.remove("value").unwrap_or_default());
                 let operand = if value.is_null() { None } else { Some(self.read_operand(&path, field, &value)?) };
                 let condition = Condition::equals(field, operand);
                 return Some(if operator == "ne" { condition.negated() } else { condition });
@@ -187,7 +195,7 @@ impl<'a> ConditionReader<'a> {
             (Kind::Word(words), Value::String(word)) => self.faults.refuse_value(path, word, words),
             (Kind::Text(_) | Kind::Word(_), _) => self.faults.refuse(path, "must be a text"),
             (Kind::Flag, _) => self.faults.refuse(path, "must be true or false"),
-            (Kind::Amount, _) => self.faults.refuse(path, "must be a decimal number"),
+            (Kind::Amount, _) => self.faults.refuse(path, "must be a decimal number of at most 28 digits"),
             (Kind::Date, _) => self.faults.refuse(path, "must be a date YYYY-MM-DD"),
         }
         operand

@@ -187,6 +187,8 @@ fn asked() -> impl Strategy<Value = Asked> {
             values.retain(|(column, _)| !group_by.contains(column));
             let mut named = Vec::new();
             sort.retain(|(column, _)| !named.contains(column) && (named.push(*column), true).1);
+            // Costs order groups only.
+            sort.retain(|(column, _)| !group_by.is_empty() || Field::from_key(column).is_some());
             Asked { tree, model, group_by, values, sort, block }
         },
     )
