@@ -29,7 +29,7 @@ const fn tested(
     Tested { operation, asked, success, problem: Some(problem), foreign: Some(foreign) }
 }
 
-const OPERATIONS: [Tested; 40] = [
+const OPERATIONS: [Tested; 41] = [
     Tested { operation: "checkLiveness", asked: &["/healthz"], success: HEALTH, problem: None, foreign: None },
     Tested { operation: "checkReadiness", asked: &["/readyz"], success: HEALTH, problem: None, foreign: None },
     Tested { operation: "readMetrics", asked: &["/metrics"], success: HEALTH, problem: None, foreign: None },
@@ -53,6 +53,13 @@ const OPERATIONS: [Tested; 40] = [
         "exports::an_export_has_the_rows_of_the_grid_in_its_order",
         "exports::bad_questions_and_foreign_sandboxes_are_refused",
         "exports::bad_questions_and_foreign_sandboxes_are_refused",
+    ),
+    tested(
+        "queryRecords",
+        &["records/query"],
+        "queries::a_sandbox_is_asked_as_its_planner_sees_it",
+        "queries::every_fault_of_a_request_is_told_with_its_place",
+        "queries::a_sandbox_is_asked_as_its_planner_sees_it",
     ),
     tested(
         "getRecord",

@@ -3,6 +3,7 @@
 use crate::support::{TestApp, test_app};
 use futures_util::TryStreamExt as _;
 use pfa_vanguard::domain::export::ExportFormat;
+use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::domain::filter::Filter;
 use pfa_vanguard::domain::generate::Plan;
 use pfa_vanguard::domain::sort::Sort;
@@ -146,8 +147,12 @@ async fn a_page_with_texts_that_changed_meanwhile_is_of_one_moment() {
 }
 
 async fn export(service: &PfaMirrorService, session: Option<Uuid>) -> String {
+    export_of(service, session, Filter::default()).await
+}
+
+async fn export_of(service: &PfaMirrorService, session: Option<Uuid>, filter: Filter) -> String {
     let reader = Reader { organization: "HOLNG".into(), user: "ana".into(), session };
-    let (filter, sort) = (Filter::default(), Sort::default());
+    let sort = Sort::default();
     let query = PageQuery { reader, filter, sort, fields: None, offset: 0, limit: 0, cursor: None, count: CountKind::None };
     service.export_records(query, ExportFormat::Ndjson).await.unwrap().try_collect().await.unwrap()
 }
@@ -212,16 +217,31 @@ async fn a_large_export_is_whole_when_all_texts_are_missing() {
 #[tokio::test]
 async fn an_export_that_has_become_too_large_is_read_with_its_texts() {
     let app = test_app().await;
-    let record = |id: usize, remarks: &str| json!({"pfaId": format!("{id:05}"), "pemsRemarks": remarks}).as_object().unwrap().clone();
-    let few: Vec<_> = (0..200).map(|id| record(id, &"x".repeat(500))).collect();
-    app.load("HOLNG", &few).await;
-    for _ in 0..2 {
-        assert_eq!(export(&app.service, None).await.lines().count(), 200);
-    }
+    let service = app.service.clone().with_text_memory(200_000_000);
     let remarks = "y".repeat(12_000);
-    let many: Vec<_> = (0..3_500).map(|id| if id < 150 { few[id].clone() } else { record(id, &remarks) }).collect();
-    app.load("HOLNG", &many).await;
-    let text = export(&app.service, None).await;
-    assert!(text.len() > 36_000_000);
-    assert!(text == export(&app.service.clone().with_text_memory(0), None).await);
+    let record = |id: usize| {
+        let category = if id.is_multiple_of(2) { "Lifting" } else { "Welding" };
+        json!({"pfaId": format!("{id:05}"), "category": category, "pemsRemarks": remarks}).as_object().unwrap().clone()
+    };
+    let mut records: Vec<_> = (0..3_500).map(record).collect();
+    app.load("HOLNG", &records[..200]).await;
+    for _ in 0..2 {
+        assert_eq!(export(&service, None).await.lines().count(), 200);
+    }
+    app.load("HOLNG", &records).await;
+    for _ in 0..2 {
+        for category in ["Lifting", "Welding"] {
+            let filter = Filter { words: [(Field::Category, vec![category.to_owned()])].into(), ..Filter::default() };
+            assert_eq!(export_of(&service, None, filter).await.lines().count(), 1_750);
+        }
+    }
+    // Its first record is the one that nobody remembers.
+    let fresh = app.service.clone().with_text_memory(0);
+    let first: Value = serde_json::from_str(export(&fresh, None).await.lines().next().unwrap()).unwrap();
+    let first: usize = first["pfaId"].as_str().unwrap().parse().unwrap();
+    records[first].insert("manufacturer".into(), json!("Changed"));
+    app.load("HOLNG", &records).await;
+    let text = export(&service, None).await;
+    assert!(text.len() > 36_000_000 && text.lines().next().unwrap().contains("Changed"));
+    assert!(text == export(&fresh, None).await);
 }

@@ -9,7 +9,7 @@ use super::holes::Holes;
 use super::moment::{Moment, SNAPSHOT};
 use super::row::{META_WIDTH, read_cells, read_meta};
 use super::statement::{self, Texts};
-use super::texts::{Asked, MOST_EXPORTED, Origin, RECORD, RecordTexts};
+use super::texts::{Asked, MOST_EXPORTED, Origin, RecordTexts};
 use crate::domain::export::{ExportFormat, RowWriter};
 use crate::domain::field::Field;
 use crate::error::{Error, Result, refusal};
@@ -23,6 +23,8 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 /// So many bytes are handed over at once.
 const CHUNK: usize = 64 * 1024;
+/// So many missing texts are asked for at once.
+const PORTION: usize = 500;
 /// A client that takes nothing for so long is given up: it holds a connection of the database.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -149,23 +151,40 @@ impl Sending<'_> {
             if lines.writer.len() >= CHUNK && lines.holes.is_empty() {
                 self.rows += std::mem::take(&mut waiting);
                 self.hand_over(lines.writer.take()).await?;
-            } else if lines.writer.len() + lines.holes.records().len() * RECORD > MOST_EXPORTED {
+            } else if lines.writer.len() > MOST_EXPORTED {
                 return Ok(None);
             }
         }
         drop(rows);
         let rest = lines.writer.take();
-        let Some(origin) = self.origin.filter(|_| !lines.holes.is_empty()) else { return Ok(Some(rest)) };
-        // In the snapshot of the rows every record has the version that they tell.
-        let found = self.texts.read(snapshot, &self.query.reader.organization, origin, lines.holes.records()).await?;
-        let rest = lines.holes.fill(&rest, &found.ok_or(Error::ExportCut)?);
-        let mut rest = rest.as_str();
-        while rest.len() > CHUNK {
-            let (chunk, behind) = rest.split_at(rest.floor_char_boundary(CHUNK));
-            self.hand_over(chunk.to_owned()).await?;
-            rest = behind;
+        match self.origin {
+            Some(origin) => self.fill(snapshot, &rest, &lines.holes, origin).await.map(Some),
+            None => Ok(Some(rest)),
         }
-        Ok(Some(rest.to_owned()))
+    }
+
+    /// Puts the missing texts in their places, some at a time, and hands over what is whole; in the snapshot of the rows every record has
+    /// the version that they tell.
+    async fn fill(&mut self, snapshot: &mut PgConnection, rest: &str, holes: &Holes, origin: Origin) -> Result<String> {
+        let mut end = 0;
+        for portion in holes.portions(PORTION) {
+            let texts = self.texts.read(snapshot, &self.query.reader.organization, origin, portion.records).await?;
+            let mut whole = String::new();
+            end = portion.fill(&mut whole, rest, end, &texts.ok_or(Error::ExportCut)?);
+            let last = self.hand_over_chunks(&whole).await?.to_owned();
+            self.hand_over(last).await?;
+        }
+        self.hand_over_chunks(&rest[end..]).await.map(str::to_owned)
+    }
+
+    /// Hands over a long text but for the last chunk, which it returns: a client has its time for each.
+    async fn hand_over_chunks<'t>(&mut self, mut text: &'t str) -> Result<&'t str> {
+        while text.len() > CHUNK {
+            let (chunk, behind) = text.split_at(text.floor_char_boundary(CHUNK));
+            self.hand_over(chunk.to_owned()).await?;
+            text = behind;
+        }
+        Ok(text)
     }
 
     /// Waits until the client takes it.

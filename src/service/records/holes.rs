@@ -30,15 +30,39 @@ impl Holes {
 
     /// The JSON with the texts in their places.
     pub fn fill(&self, json: &str, texts: &[Arc<str>]) -> String {
-        let missing: usize = texts.iter().map(|text| text.len()).sum();
-        let mut whole = String::with_capacity(json.len() + missing + 1);
-        let mut end = 0;
-        for (place, text) in self.places.iter().zip(texts) {
-            whole.push_str(&json[end..*place]);
-            whole.push_str(open_record(text));
-            end = *place;
-        }
+        let mut whole = String::with_capacity(json.len() + texts.iter().map(|text| text.len()).sum::<usize>() + 1);
+        let end = fill(&mut whole, json, 0, &self.places, texts);
         whole.push_str(&json[end..]);
         whole
     }
+
+    /// The holes by so many, for JSON that need not be whole at once.
+    pub fn portions(&self, size: usize) -> impl Iterator<Item = Portion<'_>> {
+        self.places.chunks(size).zip(self.records.chunks(size)).map(|(places, records)| Portion { places, records })
+    }
+}
+
+/// Some of the holes, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Portion<'a> {
+    places: &'a [usize],
+    /// Whose texts are missing.
+    pub records: &'a [Unknown],
+}
+
+impl Portion<'_> {
+    /// Adds the JSON from a place up to the last of these holes, with the texts; gives where that is.
+    pub fn fill(&self, to: &mut String, json: &str, from: usize, texts: &[Arc<str>]) -> usize {
+        fill(to, json, from, self.places, texts)
+    }
+}
+
+fn fill(to: &mut String, json: &str, from: usize, places: &[usize], texts: &[Arc<str>]) -> usize {
+    let mut end = from;
+    for (place, text) in places.iter().zip(texts) {
+        to.push_str(&json[end..*place]);
+        to.push_str(open_record(text));
+        end = *place;
+    }
+    end
 }

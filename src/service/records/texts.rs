@@ -24,9 +24,10 @@ use xxhash_rust::xxh3::xxh3_64;
 /// What is kept of an entry beside its text, in bytes.
 const OVERHEAD: usize = 120;
 /// What a record takes in memory with its text, about.
-pub(super) const RECORD: usize = 1024;
+const RECORD: usize = 1024;
 
-/// An export larger than this is not remembered: from the first text on that is missing, the rest of it waits in memory.
+/// An export larger than this is not remembered: from the first text on that is missing, the rest of it waits in memory, though only
+/// what is not missing.
 pub(super) const MOST_EXPORTED: usize = 32 * 1024 * 1024;
 
 /// How often an export was asked for.
