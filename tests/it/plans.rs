@@ -28,16 +28,7 @@ async fn demo_world() -> TestApp {
 
 fn query(filter: Filter, sort: &str) -> PageQuery {
     let reader = Reader { organization: "HOLNG".into(), user: "dev".into(), session: Some(LATER_LIFTING) };
-    PageQuery {
-        reader,
-        filter,
-        sort: Sort::parse(sort).unwrap(),
-        fields: None,
-        offset: 0,
-        limit: 200,
-        cursor: None,
-        count: CountKind::None,
-    }
+    PageQuery::new(reader, filter, Sort::parse(sort).unwrap(), 200)
 }
 
 /// All nodes of a plan.

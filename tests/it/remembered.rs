@@ -7,7 +7,7 @@ use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::domain::filter::Filter;
 use pfa_vanguard::domain::generate::Plan;
 use pfa_vanguard::domain::sort::Sort;
-use pfa_vanguard::service::records::{CountKind, PageQuery};
+use pfa_vanguard::service::records::PageQuery;
 use pfa_vanguard::service::{PfaMirrorService, Reader};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ const PAGE: &str = "records?limit=50&sort=pfaId";
 async fn first_page(service: &PfaMirrorService, limit: u32) -> Vec<Value> {
     let reader = Reader { organization: "HOLNG".into(), user: "dev".into(), session: None };
     let sort = Sort::parse("pfaId").unwrap();
-    let query = PageQuery { reader, filter: Filter::default(), sort, fields: None, offset: 0, limit, cursor: None, count: CountKind::None };
+    let query = PageQuery::new(reader, Filter::default(), sort, limit);
     serde_json::from_str(&service.list_records(&query).await.unwrap().rows).unwrap()
 }
 
@@ -153,7 +153,7 @@ async fn export(service: &PfaMirrorService, session: Option<Uuid>) -> String {
 async fn export_of(service: &PfaMirrorService, session: Option<Uuid>, filter: Filter) -> String {
     let reader = Reader { organization: "HOLNG".into(), user: "ana".into(), session };
     let sort = Sort::default();
-    let query = PageQuery { reader, filter, sort, fields: None, offset: 0, limit: 0, cursor: None, count: CountKind::None };
+    let query = PageQuery::new(reader, filter, sort, 0);
     service.export_records(query, ExportFormat::Ndjson).await.unwrap().try_collect().await.unwrap()
 }
 

@@ -10,8 +10,8 @@ use crate::domain::sort::{Direction, Sort, SortKey};
 use crate::http::extract::Caller;
 use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
+use crate::service::records::PageQuery;
 use crate::service::records::rows::{Rank, RowQuery};
-use crate::service::records::{CountKind, PageQuery};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -130,7 +130,7 @@ pub(super) fn read_row_query(
     }
     let sort = sort_of(faults, &order, &group_by);
     parameters.finish()?;
-    let page = PageQuery { reader, filter, sort, fields, offset, limit, cursor: None, count: CountKind::None };
+    let page = PageQuery { fields, offset, ..PageQuery::new(reader, filter, sort, limit) };
     let mut query = RowQuery { page, group_by, opened, measures, ranks: Vec::new() };
     query.ranks = ranks_of(&order, &query);
     Ok(query)

@@ -2,7 +2,7 @@
 //!
 //! A task reads the rows and hands them over in chunks; it waits while the client takes them, so an
 //! export needs the memory of two chunks however many records it has. One that is asked for again and again takes the texts of
-//! records from memory (see [`super::texts`]).
+//! records from memory (see [`super::texts`]); then what stands behind the first missing one waits, up to [`MOST_EXPORTED`].
 
 use super::PageQuery;
 use super::holes::Holes;

@@ -72,6 +72,12 @@ pub struct PageQuery {
 }
 
 impl PageQuery {
+    /// The first page of whole records, uncounted.
+    #[must_use]
+    pub fn new(reader: Reader, filter: Filter, sort: Sort, limit: u32) -> Self {
+        Self { reader, filter, sort, fields: None, offset: 0, limit, cursor: None, count: CountKind::None }
+    }
+
     /// What a cursor is bound to: organization, session, filter and order.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {

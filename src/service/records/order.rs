@@ -176,20 +176,10 @@ mod tests {
     use crate::domain::filter::Filter;
     use crate::domain::status::Status;
     use crate::service::Reader;
-    use crate::service::records::CountKind;
 
     fn page(filter: Filter, sort: &str) -> PageQuery {
         let reader = Reader { organization: "HOLNG".into(), user: "ana".into(), session: None };
-        PageQuery {
-            reader,
-            filter,
-            sort: Sort::parse(sort).unwrap(),
-            fields: None,
-            offset: 0,
-            limit: 100,
-            cursor: None,
-            count: CountKind::None,
-        }
+        PageQuery::new(reader, filter, Sort::parse(sort).unwrap(), 100)
     }
 
     fn words(fields: &[Field]) -> Filter {

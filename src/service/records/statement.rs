@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Every branch delivers its own order from an index (or sorts within one) and, for a page, stops at the limit; PostgreSQL
-//! merges them. Columns come from the closed list of [`Field`]s, values are always bound.
+//! merges them. Columns come from the closed list of [fields](crate::domain::field::Field), values are always bound.
 
 use crate::domain::field::Kind;
 use crate::domain::filter::Filter;

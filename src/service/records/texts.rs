@@ -181,12 +181,11 @@ mod tests {
     use crate::domain::filter::Filter;
     use crate::domain::sort::Sort;
     use crate::service::Reader;
-    use crate::service::records::CountKind;
 
     fn second_page(organization: &str, session: Option<Uuid>, limit: u32, after: u128) -> PageQuery {
         let reader = Reader { organization: organization.to_owned(), user: format!("{session:?}"), session };
         let (filter, sort) = (Filter::default(), Sort::default());
-        let mut query = PageQuery { reader, filter, sort, fields: None, offset: 0, limit, cursor: None, count: CountKind::None };
+        let mut query = PageQuery::new(reader, filter, sort, limit);
         query.cursor = Some(Cursor::new(query.fingerprint(), vec![None], Uuid::from_u128(after)));
         query
     }

@@ -12,7 +12,7 @@ use pfa_vanguard::domain::generate::Plan;
 use pfa_vanguard::domain::record::canonicalise;
 use pfa_vanguard::domain::sort::Sort;
 use pfa_vanguard::service::ingest::Batch;
-use pfa_vanguard::service::records::{CountKind, PageQuery};
+use pfa_vanguard::service::records::PageQuery;
 use pfa_vanguard::service::{PfaMirrorService, Reader};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -94,16 +94,7 @@ async fn pretend_statistics(pool: &PgPool) {
 /// The index on the mirror that a plan uses, whatever the page; there must be no sort of many rows.
 async fn used_index(service: &PfaMirrorService, filter: Filter, sort: &str) -> Vec<String> {
     let reader = Reader { organization: LARGEST.into(), user: "dev".into(), session: None };
-    let query = PageQuery {
-        reader,
-        filter,
-        sort: Sort::parse(sort).unwrap(),
-        fields: None,
-        offset: 0,
-        limit: 200,
-        cursor: None,
-        count: CountKind::None,
-    };
+    let query = PageQuery::new(reader, filter, Sort::parse(sort).unwrap(), 200);
     let plan = service.explain_records(&query, false).await.unwrap();
     let nodes = nodes(&plan[0]["Plan"]);
     for node in &nodes {

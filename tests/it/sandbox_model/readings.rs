@@ -11,7 +11,7 @@ use pfa_vanguard::domain::sort::Sort;
 use pfa_vanguard::error::Error;
 use pfa_vanguard::service::Reader;
 use pfa_vanguard::service::conflicts::ConflictFilter;
-use pfa_vanguard::service::records::{CountKind, PageQuery};
+use pfa_vanguard::service::records::PageQuery;
 use pfa_vanguard::service::timeline::Bounds;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ async fn check_grid(play: &Play<'_>, reader: Reader, records: &[Merged]) -> Resu
     let (filter, question) = filters[usize::try_from(play.model.now).unwrap() % filters.len()].clone();
     let what = format!("the grid of {} by {:?}", reader.user, question.parameters);
     let sort = Sort::parse("pfaId").unwrap();
-    let query = PageQuery { reader, filter, sort, fields: None, offset: 0, limit: 100, cursor: None, count: CountKind::None };
+    let query = PageQuery::new(reader, filter, sort, 100);
     let page = play.app.service.list_records(&query).await.map_err(failed)?;
     let expected: Vec<_> = answer(records.to_vec(), &question).iter().map(shown).collect();
     agree(&what, &serde_json::from_str(&page.rows).unwrap(), &json!(expected))
