@@ -4,7 +4,7 @@ use crate::records::raw;
 use chrono::NaiveDate;
 use criterion::{Criterion, Throughput};
 use pfa_vanguard::domain::cursor::Cursor;
-use pfa_vanguard::domain::export::{ExportFormat, RowWriter};
+use pfa_vanguard::domain::export::CsvWriter;
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::domain::filter::{Filter, Range};
 use pfa_vanguard::domain::record::canonicalise;
@@ -59,16 +59,16 @@ fn lean_page() -> String {
     let mut json = String::with_capacity(ROWS * 300);
     for row in 0..ROWS {
         json.push(if row == 0 { '[' } else { ',' });
-        push_fields(&mut json, &LEAN, &CELLS, Some(&meta(row)));
+        push_fields(&mut json, &LEAN, CELLS, Some(&meta(row)));
     }
     json.push(']');
     json
 }
 
 fn csv() -> String {
-    let mut export = RowWriter::new(ExportFormat::Csv, &LEAN);
+    let mut export = CsvWriter::new(&LEAN);
     for _ in 0..ROWS {
-        export.push(&CELLS);
+        export.push(CELLS);
     }
     export.take()
 }

@@ -97,6 +97,12 @@ impl Field {
         matches!(self, Self::PfaId | Self::Manufacturer | Self::Model | Self::Equipment | Self::Contract)
     }
 
+    /// Whether it is a text that an index of the mirror begins with, behind the organization.
+    #[must_use]
+    pub const fn leads_an_index(self) -> bool {
+        matches!(self, Self::PfaId | Self::AreaSilo | Self::Category | Self::Class | Self::Manufacturer)
+    }
+
     /// Whether its column can be null. Flags never are (missing counts as false), nor is the id.
     #[must_use]
     pub const fn is_nullable(self) -> bool {

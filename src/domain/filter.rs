@@ -117,6 +117,23 @@ impl Filter {
         }
     }
 
+    /// Asks for what a record must contain. A value that a column has, and indexes begin with, becomes one of the filter: the column says
+    /// the same, and knows better how many records have it.
+    pub fn narrow_to_contained(&mut self, contained: Map<String, Value>) {
+        let mut rest = Map::new();
+        for (key, value) in contained {
+            match (Field::from_key(&key), value) {
+                (Some(field), Value::String(word)) if field.leads_an_index() && !word.is_empty() => self.narrow_words(field, vec![word]),
+                // Only a flag that stands for itself asks for discontinued records.
+                (Some(field), Value::Bool(flag)) if field.kind() == Kind::Flag && field != Field::IsDiscontinued => {
+                    self.narrow_flag(field, flag);
+                }
+                (_, value) => drop(rest.insert(key, value)),
+            }
+        }
+        self.contains = Some(rest).filter(|rest| !rest.is_empty());
+    }
+
     fn beside(&mut self, filter: Self) {
         self.conditions.push(Condition::Matches(Box::new(filter)));
     }
@@ -172,6 +189,7 @@ fn amounts(comparison: Comparison, amount: Decimal) -> Option<Range<Decimal>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn day(text: &str) -> NaiveDate {
         text.parse().unwrap()
@@ -219,6 +237,32 @@ mod tests {
         let actualized = Filter { statuses: vec![Status::Actualized], ..Filter::default() };
         assert_eq!((filter.statuses.len(), filter.words.len()), (1, 1));
         assert_eq!(filter.conditions, [Condition::Matches(Box::new(actualized))]);
+    }
+
+    #[test]
+    fn what_columns_say_of_contained_values_is_asked_of_them() {
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        let mut filter = Filter { words: [(Field::Category, vec!["Lifting".into(), "Welding".into()])].into(), ..Filter::default() };
+        filter.narrow_to_contained(object(json!({
+            "category": "Welding", "manufacturer": "Liebherr", "model": "LTM", "isActualized": false, "isDiscontinued": true, "source": "Rental", "monthlyRate": 5,
+            "forecastStart": "2025-01-01", "contract": null, "class": "", "hasPlan": "true", "equipment": {}, "other": "x"
+        })));
+        let rest = object(json!({
+            "model": "LTM", "isDiscontinued": true, "source": "Rental", "monthlyRate": 5, "forecastStart": "2025-01-01", "contract": null,
+            "class": "", "hasPlan": "true", "equipment": {}, "other": "x"
+        }));
+        let expected = Filter {
+            words: [(Field::Category, vec!["Welding".into()]), (Field::Manufacturer, vec!["Liebherr".into()])].into(),
+            flags: [(Field::IsActualized, false)].into(),
+            contains: Some(rest),
+            ..Filter::default()
+        };
+        assert_eq!(filter, expected);
+        let mut filter = Filter::default();
+        filter.narrow_to_contained(object(json!({"isActualized": true})));
+        assert_eq!(filter, Filter { flags: [(Field::IsActualized, true)].into(), ..Filter::default() });
+        filter.narrow_to_contained(Map::new());
+        assert_eq!(filter.contains, None);
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub enum Cell<'a> {
     Flag(bool),
     /// A number of things.
     Count(i64),
+    /// A number that is written already.
+    Number(&'a str),
 }
 
 /// A record's text up to where its `_meta` follows.
@@ -61,9 +63,9 @@ pub fn push_record(json: &mut String, record: &str, meta: &Meta<'_>) {
 }
 
 /// Adds some fields as an object, with `_meta` or without.
-pub fn push_fields(json: &mut String, fields: &[Field], cells: &[Cell<'_>], meta: Option<&Meta<'_>>) {
+pub fn push_fields<'c>(json: &mut String, fields: &[Field], cells: impl IntoIterator<Item = Cell<'c>>, meta: Option<&Meta<'_>>) {
     json.push('{');
-    push_values(json, fields.iter().map(|field| field.key()).zip(cells.iter().copied()));
+    push_values(json, fields.iter().map(|field| field.key()).zip(cells));
     if let Some(meta) = meta {
         push_meta(json, meta);
     }
@@ -95,6 +97,7 @@ fn push_cell(json: &mut String, cell: Cell<'_>) {
         Cell::Amount(amount) => write!(json, "{amount}"),
         Cell::Flag(flag) => write!(json, "{flag}"),
         Cell::Count(count) => write!(json, "{count}"),
+        Cell::Number(number) => json.write_str(number),
     };
 }
 
@@ -127,8 +130,8 @@ fn push_text(json: &mut String, text: &str) {
     }
 }
 
-/// `, "_meta": {…}`: always the last key.
-fn push_meta(json: &mut String, meta: &Meta<'_>) {
+/// Adds `, "_meta": {…}` to an object that is open: always the last key.
+pub fn push_meta(json: &mut String, meta: &Meta<'_>) {
     let mut id = Uuid::encode_buffer();
     json.push_str(", \"_meta\": {\"id\": \"");
     json.push_str(meta.id.hyphenated().encode_lower(&mut id));
@@ -176,7 +179,7 @@ mod tests {
         let at = DateTime::from_timestamp_micros(1_738_404_000_000_001).expect("a time");
         let shown = ShownModification { state: "draft", fields: vec!["dor".to_owned(), "model".to_owned()], user: "a \"b\"\n", at };
         let mut text = String::new();
-        push_fields(&mut text, &[Field::PfaId], &[Cell::Text("1")], Some(&meta(Some(shown))));
+        push_fields(&mut text, &[Field::PfaId], [Cell::Text("1")], Some(&meta(Some(shown))));
         let expected = json!({"pfaId": "1", "_meta": {"id": "00000000-0000-0000-0000-000000000001", "version": 3, "syncState": "draft",
             "modifiedFields": ["dor", "model"], "modifiedBy": "a \"b\"\n", "modifiedAt": "2025-02-01T10:00:00.000001Z"}});
         assert_eq!(serde_json::from_str::<Value>(&text).expect("JSON"), expected);
@@ -198,7 +201,7 @@ mod tests {
         let date = NaiveDate::from_ymd_opt(2025, 3, 1).expect("a date");
         let mut text = String::new();
         let amount = Cell::Amount(Decimal::new(-150_050, 2));
-        push_fields(&mut text, &fields, &[Cell::Text("a\\"), Cell::Null, Cell::Date(date), amount, Cell::Flag(true)], None);
+        push_fields(&mut text, &fields, [Cell::Text("a\\"), Cell::Null, Cell::Date(date), amount, Cell::Flag(true)], None);
         assert_eq!(
             text,
             "{\"pfaId\": \"a\\\\\", \"model\": null, \"forecastStart\": \"2025-03-01\", \"monthlyRate\": -1500.50, \"isActualized\": true}"

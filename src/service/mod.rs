@@ -14,6 +14,7 @@ pub mod history;
 pub mod ingest;
 pub mod kpis;
 pub mod maintenance;
+mod names;
 pub mod organizations;
 pub mod pending;
 mod publication;
@@ -28,6 +29,7 @@ pub mod write_back;
 use crate::db::pool::summaries_beside;
 use editions::Editions;
 use kpis::Kpis;
+use names::RecordNames;
 use records::rows::RowMarks;
 use records::texts::RecordTexts;
 use sqlx::PgPool;
@@ -55,6 +57,8 @@ pub struct PfaMirrorService {
     timelines: Arc<Editions<Timeline>>,
     /// Texts of records that were read lately.
     texts: Arc<RecordTexts>,
+    /// Which record has which pfaId.
+    names: Arc<RecordNames>,
     /// What is kept of one block of a grid for the next.
     marks: Arc<RowMarks>,
     /// Places for transactions of the write-back: while they wait for an organization's lock, which a load
@@ -87,6 +91,7 @@ impl PfaMirrorService {
             kpis: Arc::default(),
             timelines: Arc::default(),
             texts: Arc::new(RecordTexts::new(TEXT_MEMORY)),
+            names: Arc::default(),
             marks: Arc::default(),
             writers,
             exporters,

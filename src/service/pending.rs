@@ -46,10 +46,9 @@ impl PfaMirrorService {
         let (after_at, after_id) = after.unzip();
         let pending = sqlx::query!(
             r#"
-            select d.id, d.mirror_id, m.pfa_id as "pfa_id!", d.delta as "delta: Json<Box<RawValue>>", d.modified_fields as "modified_fields!",
+            select d.id, d.mirror_id, d.delta as "delta: Json<Box<RawValue>>", d.modified_fields as "modified_fields!",
                    d.sync_state, d.committed_at as "committed_at!", d.attempts, d.next_attempt_at, d.last_error
               from pfa_modification d
-              join pfa_mirror m on m.organization_id = d.organization_id and m.id = d.mirror_id
              where d.organization_id = $1
                and d.sync_state = 'committed'
                -- Always a range of the index, also in a plan for any place.
@@ -67,17 +66,21 @@ impl PfaMirrorService {
         if pending.is_empty() {
             self.check_organization(organization).await?;
         }
-        let pending = pending.into_iter().map(|row| PendingWriteBack {
-            id: row.id,
-            mirror_id: row.mirror_id,
-            pfa_id: row.pfa_id,
-            delta: row.delta.0,
-            modified_fields: row.modified_fields,
-            sync_state: row.sync_state,
-            committed_at: row.committed_at,
-            attempts: row.attempts,
-            next_attempt_at: row.next_attempt_at,
-            last_error: row.last_error,
+        let names = self.names.find(&self.summaries, organization, pending.iter().map(|row| row.mirror_id)).await?;
+        let pending = pending.into_iter().filter_map(|row| {
+            let pfa_id = names.get(&row.mirror_id)?.as_ref().to_owned();
+            Some(PendingWriteBack {
+                id: row.id,
+                mirror_id: row.mirror_id,
+                pfa_id,
+                delta: row.delta.0,
+                modified_fields: row.modified_fields,
+                sync_state: row.sync_state,
+                committed_at: row.committed_at,
+                attempts: row.attempts,
+                next_attempt_at: row.next_attempt_at,
+                last_error: row.last_error,
+            })
         });
         Ok(pending.collect())
     }

@@ -177,6 +177,7 @@ async fn a_record_that_something_refers_to_cannot_be_deleted() {
         ("truncate pfa_mirror", "pfa_mirror_keeps_records"),
         ("update pfa_mirror set id = gen_random_uuid()", "pfa_mirror_keeps_key"),
         ("update pfa_mirror set organization_id = 'B'", "pfa_mirror_keeps_key"),
+        ("update pfa_mirror set data = data || '{\"pfaId\": \"9\"}' where pfa_id = '2'", "pfa_mirror_keeps_pfa_id"),
     ] {
         let refusal = sqlx::query(statement).execute(&database.pool).await.unwrap_err();
         assert_eq!(refusal.as_database_error().unwrap().constraint(), Some(constraint), "{statement}");

@@ -109,6 +109,8 @@ async fn pending_changes_come_in_the_order_of_their_commits() {
     }
     assert!(first["id"].is_string() && first["committedAt"].is_string());
     assert_eq!(first["mirrorId"], ana.row("3").await["_meta"]["id"]);
+    let names: Vec<_> = pending.iter().map(|change| change["pfaId"].as_str().unwrap()).collect();
+    assert_eq!(names, ["3", "1", "2", "3", "1"]);
     for limit in [1, 2, 5] {
         assert_eq!(pages(ana, "sync/pending", limit).await, pending);
     }

@@ -152,9 +152,20 @@ async fn export(service: &PfaMirrorService, session: Option<Uuid>) -> String {
 
 async fn export_of(service: &PfaMirrorService, session: Option<Uuid>, filter: Filter) -> String {
     let reader = Reader { organization: "HOLNG".into(), user: "ana".into(), session };
-    let sort = Sort::default();
-    let query = PageQuery::new(reader, filter, sort, 0);
-    service.export_records(query, ExportFormat::Ndjson).await.unwrap().try_collect().await.unwrap()
+    send(service, PageQuery::new(reader, filter, Sort::default(), 0), ExportFormat::Ndjson).await
+}
+
+async fn export_fields(service: &PfaMirrorService, session: Option<Uuid>, fields: &[Field]) -> String {
+    send(service, lean(session, fields), ExportFormat::Ndjson).await
+}
+
+fn lean(session: Option<Uuid>, fields: &[Field]) -> PageQuery {
+    let reader = Reader { organization: "HOLNG".into(), user: "ana".into(), session };
+    PageQuery { fields: Some(fields.to_vec()), ..PageQuery::new(reader, Filter::default(), Sort::default(), 0) }
+}
+
+async fn send(service: &PfaMirrorService, query: PageQuery, format: ExportFormat) -> String {
+    service.export_records(query, format).await.unwrap().try_collect().await.unwrap()
 }
 
 /// Changes a record behind everybody's back, which nothing but the text tells.
@@ -191,6 +202,52 @@ async fn an_export_that_is_asked_for_again_and_again_is_read_without_texts() {
         let text = export(&app.service, session).await;
         assert_eq!(text, export(&fresh, session).await);
         assert!(text.contains("Changed in PEMS") && text.contains("Crane 7") == session.is_some());
+    }
+}
+
+/// Some fields are remembered as whole records are, each choice of them by itself, and values of every kind are shown alike.
+#[tokio::test]
+async fn an_export_of_fields_that_is_asked_for_again_and_again_is_remembered() {
+    let fields = [Field::PfaId, Field::Equipment, Field::ForecastStart, Field::MonthlyRate, Field::IsActualized, Field::Source];
+    let app = test_app().await;
+    let mut raw: Vec<_> = Plan::demo().organizations[0].records().take(60).collect();
+    app.load("HOLNG", &raw).await;
+    let fresh = app.service.clone().with_text_memory(0);
+    let first = export_fields(&app.service, None, &fields).await;
+    assert_eq!(first, export_fields(&fresh, None, &fields).await);
+    let shown = raw[10]["pfaId"].as_str().unwrap().to_owned();
+    change_secretly(&app, &shown, "First secret").await;
+    let second = export_fields(&app.service, None, &fields).await;
+    assert!(second.contains("First secret"), "most exports are asked for once");
+    change_secretly(&app, &shown, "Second secret").await;
+    assert_eq!(export_fields(&app.service, None, &fields).await, second);
+    for others in [&fields[..2], &[Field::Equipment, Field::PfaId]] {
+        for _ in 0..2 {
+            let text = export_fields(&app.service, None, others).await;
+            assert!(text.contains("Second secret") && text == export_fields(&fresh, None, others).await);
+        }
+    }
+    assert!(send(&app.service, lean(None, &fields), ExportFormat::Csv).await.contains("Second secret"));
+    let page = app.service.list_records(&PageQuery { limit: 100, ..lean(None, &fields) }).await.unwrap();
+    assert!(page.rows.contains("Second secret"));
+
+    change_secretly(&app, &shown, "First secret").await;
+    raw[20].insert("equipment".into(), json!("Changed in PEMS"));
+    app.load("HOLNG", &raw).await;
+    let sandbox = app.planner("ana").in_organization("HOLNG").open().await;
+    let edits = [
+        json!({"equipment": "a \"b\"\\, {c}\tü", "monthlyRate": 1.50}),
+        json!({"monthlyRate": 0, "equipment": "null"}),
+        json!({"monthlyRate": 12345.6789, "equipment": null}),
+        json!({"forecastStart": "2031-02-03", "forecastEnd": "2031-02-04"}),
+    ];
+    for (record, edit) in raw[30..].iter().zip(edits) {
+        sandbox.edit(record["pfaId"].as_str().unwrap(), edit).await;
+    }
+    for session in [None, sandbox.id.parse().ok()] {
+        let text = export_fields(&app.service, session, &fields).await;
+        assert_eq!(text, export_fields(&fresh, session, &fields).await);
+        assert!(text.contains("Changed in PEMS") && text.contains("12345.6789") == session.is_some());
     }
 }
 

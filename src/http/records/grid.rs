@@ -205,7 +205,9 @@ pub(super) fn read_filter(parameters: &mut Parameters) -> Filter {
     }
     filter.overlaps = parameters.read("overlaps", "two dates YYYY-MM-DD..YYYY-MM-DD, the first not after the second", read_viewport);
     filter.text = read_words(parameters);
-    filter.contains = read_object(parameters, "contains");
+    if let Some(contained) = read_object(parameters, "contains") {
+        filter.narrow_to_contained(contained);
+    }
     filter
 }
 

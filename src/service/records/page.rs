@@ -38,7 +38,7 @@ impl PfaMirrorService {
         let mut reading = self.read_page(connection, query, self.texts.best_for(query)).await?;
         if !reading.holes.is_empty() {
             let origin = reading.admission()?.moment.origin;
-            match self.texts.read(connection, &query.reader.organization, origin, reading.holes.records()).await? {
+            match self.texts.read(connection, query, origin, reading.holes.records()).await? {
                 Some(texts) => reading.json = reading.holes.fill(&reading.json, &texts),
                 // A record has changed meanwhile: what was read is of no moment any more.
                 None => reading = self.read_page(connection, query, Texts::Read).await?,
@@ -113,7 +113,7 @@ impl<'a> Reading<'a> {
         self.rows += 1;
         let meta = read_meta(&row, ADMISSION_WIDTH)?;
         if let Some(fields) = &self.query.fields {
-            push_fields(&mut self.json, fields, &read_cells(&row, BODY, fields)?, Some(&meta));
+            push_fields(&mut self.json, fields, read_cells(&row, BODY, fields)?, Some(&meta));
         } else {
             self.push_record(row.try_get(BODY)?, &meta, origin);
         }

@@ -11,6 +11,9 @@ pub(super) const META_COLUMNS: &str = "id, version, sync_state, modified_fields,
 /// How many they are.
 pub(super) const META_WIDTH: usize = 6;
 
+/// What stands before the fields in a row of an export: the id, and the version where the row is the mirror's.
+pub(super) const BEFORE_FIELDS: usize = 2;
+
 /// Reads `_meta` from the columns that begin at a place.
 pub(super) fn read_meta(row: &PgRow, first: usize) -> Result<Meta<'_>> {
     let shown = match row.try_get::<Option<&str>, _>(first + 2)? {
@@ -25,6 +28,16 @@ pub(super) fn read_meta(row: &PgRow, first: usize) -> Result<Meta<'_>> {
 /// Reads the values of fields from the columns that begin at a place.
 pub(super) fn read_cells<'r>(row: &'r PgRow, first: usize, fields: &[Field]) -> Result<Vec<Cell<'r>>> {
     fields.iter().enumerate().map(|(index, field)| read_cell(row, first + index, *field)).collect()
+}
+
+/// What values of fields are that the database wrote as texts.
+pub(super) fn cells_of_texts<'t>(fields: &[Field], texts: &'t [Option<String>]) -> impl Iterator<Item = Cell<'t>> {
+    fields.iter().zip(texts).map(|(field, text)| match (text.as_deref(), field.kind()) {
+        (None, _) => Cell::Null,
+        (Some(text), Kind::Text(_) | Kind::Word(_) | Kind::Date) => Cell::Text(text),
+        (Some(text), Kind::Amount) => Cell::Number(text),
+        (Some(text), Kind::Flag) => Cell::Flag(text == "true"),
+    })
 }
 
 /// Reads the value of a field.
@@ -47,5 +60,6 @@ pub(super) fn read_key(row: &PgRow, column: usize, field: Field) -> Result<Optio
         Cell::Amount(amount) => Some(amount.to_string()),
         Cell::Flag(flag) => Some(flag.to_string()),
         Cell::Count(count) => Some(count.to_string()),
+        Cell::Number(number) => Some(number.to_owned()),
     })
 }

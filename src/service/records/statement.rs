@@ -14,7 +14,7 @@
 //! Every branch delivers its own order from an index (or sorts within one) and, for a page, stops at the limit; PostgreSQL
 //! merges them. Columns come from the closed list of [fields](crate::domain::field::Field), values are always bound.
 
-use crate::domain::field::Kind;
+use crate::domain::field::{Field, Kind};
 use crate::domain::filter::Filter;
 use crate::domain::sort::Direction;
 use crate::service::Reader;
@@ -24,6 +24,7 @@ use crate::service::records::row::META_COLUMNS;
 use crate::service::records::{CountKind, PageQuery, predicates};
 use sqlx::{Postgres, QueryBuilder};
 use std::borrow::Cow;
+use uuid::Uuid;
 
 pub(super) type Builder = QueryBuilder<Postgres>;
 
@@ -81,7 +82,7 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
     push_admission(&mut sql, query);
     if splits {
         sql.push("), head as materialized (");
-        push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head, without, texts);
+        push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head, without, Columns::Page(texts));
         push_limit(&mut sql, query);
     }
     // One row for all of them: repeated in every row it would be a third of what is sent beside the texts.
@@ -104,7 +105,7 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
         }
         let segment = if branch == Branch::Mirror && splits { Segment::Tail } else { whole_segment(query) };
         sql.push("(");
-        push_ordered_branch(&mut sql, query, branch, segment, without, texts);
+        push_ordered_branch(&mut sql, query, branch, segment, without, Columns::Page(texts));
         if segment == Segment::Tail {
             push_tail_limit(&mut sql, query);
         } else {
@@ -134,21 +135,28 @@ fn page_columns(query: &PageQuery) -> Vec<Cow<'static, str>> {
     columns
 }
 
-/// All matching rows, one by one in order: the fields asked for, or the columns of `_meta` and the record's
-/// text. Limit and cursor are of no account.
+/// All matching rows, one by one in order: the columns of `_meta` and the record's text; or for an export of some fields the id, the
+/// version of a row of the mirror, and the fields, which are one list of texts where those of the mirror are remembered. Limit and
+/// cursor are of no account.
 pub(super) fn export(query: &PageQuery, texts: Texts) -> Builder {
     let mut sql = Builder::new("select ");
-    match &query.fields {
-        None => {
-            sql.push(META_COLUMNS);
-            sql.push(", data::text");
+    let columns = match (&query.fields, texts) {
+        (None, _) => {
+            sql.push(META_COLUMNS).push(", data::text");
+            Columns::Page(texts)
         }
-        Some(fields) => {
+        (Some(_), Texts::Remembered) => {
+            sql.push("id, version, shown");
+            Columns::Listed
+        }
+        (Some(fields), Texts::Read) => {
+            sql.push("id, version");
             for index in 0..fields.len() {
-                sql.push(format_args!("{}f{index}", if index == 0 { "" } else { ", " }));
+                sql.push(format_args!(", f{index}"));
             }
+            Columns::Fields
         }
-    }
+    };
     sql.push(" from (");
     for (index, branch) in branches(&query.reader).into_iter().enumerate() {
         if index > 0 {
@@ -158,7 +166,7 @@ pub(super) fn export(query: &PageQuery, texts: Texts) -> Builder {
         let segments = if is_split { vec![Segment::Head, Segment::Tail] } else { vec![whole_segment(query)] };
         for (index, segment) in segments.into_iter().enumerate() {
             sql.push(if index == 0 { "(" } else { " union all (" });
-            push_ordered_branch(&mut sql, query, branch, segment, Without::Hash, texts);
+            push_ordered_branch(&mut sql, query, branch, segment, Without::Hash, columns);
             sql.push(")");
         }
     }
@@ -247,40 +255,85 @@ fn push_admission(sql: &mut Builder, query: &PageQuery) {
     sql.push_bind(query.reader.organization.clone());
 }
 
-/// `select … from … where … order by …` of one branch.
-fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, segment: Segment, without: Without, texts: Texts) {
-    sql.push("select r.id, r.version, ");
+/// What a query shows of records of the mirror, behind the name of the mirror, their ids and versions.
+pub(super) fn records(query: &PageQuery, ids: Vec<Uuid>) -> Builder {
+    let mut sql = Builder::new(format!("select (select {MIRROR}), r.id, r.version"));
     match &query.fields {
-        None if branch == Branch::Mirror && texts == Texts::Remembered => {
-            sql.push("null::jsonb as data");
-        }
         None => {
-            sql.push("r.data");
+            sql.push(", r.data::text");
         }
-        Some(fields) => {
-            for (index, field) in fields.iter().enumerate() {
-                let separator = if index == 0 { "" } else { ", " };
-                match field.kind() {
-                    // The column reads a missing flag as false; the answer shows what the record says.
-                    Kind::Flag => sql.push(format_args!("{separator}pfa_flag(r.data->>'{}') as f{index}", field.key())),
-                    _ => sql.push(format_args!("{separator}r.{} as f{index}", field.column())),
-                };
-            }
-        }
+        Some(fields) => fields.iter().for_each(|field| {
+            sql.push(format_args!(", {}", field_column(*field)));
+        }),
     }
+    sql.push(" from pfa_mirror r where r.organization_id = ").push_bind(query.reader.organization.clone());
+    sql.push(" and r.id = any (").push_bind(ids).push(")");
+    sql
+}
+
+/// What the rows of a branch have beside their sort keys.
+#[derive(Clone, Copy)]
+enum Columns {
+    /// What a page shows: `_meta` and the record or its fields.
+    Page(Texts),
+    /// Some fields; where a row is not the mirror's, no version.
+    Fields,
+    /// The same as one list of texts, and none in the mirror: each column takes time in each row, also an empty one.
+    Listed,
+}
+
+/// `select … from … where … order by …` of one branch.
+fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, segment: Segment, without: Without, columns: Columns) {
+    sql.push("select r.id");
+    push_columns(sql, query, branch, columns);
     for (index, key) in query.sort.keys().iter().enumerate() {
         sql.push(format_args!(", {} as k{index}", order::key_column(query, key.field)));
     }
-    match branch {
-        Branch::Mirror => {
-            sql.push(", null as sync_state, null::text[] as modified_fields, null as modified_by, null::timestamptz as modified_at")
-        }
-        Branch::Sandbox | Branch::Published => sql.push(", r.sync_state, r.modified_fields, r.modified_by, r.modified_at"),
-    };
     push_from(sql, &query.reader, branch, without);
     predicates::push_filter(sql, &query.filter);
     order::push_segment(sql, query, segment);
     order::push_branch_order(sql, query, segment);
+}
+
+fn push_columns(sql: &mut Builder, query: &PageQuery, branch: Branch, columns: Columns) {
+    let is_mirror = branch == Branch::Mirror;
+    sql.push(match (columns, is_mirror) {
+        (Columns::Page(_), true) => {
+            ", r.version, null as sync_state, null::text[] as modified_fields, null as modified_by, null::timestamptz as modified_at"
+        }
+        (Columns::Page(_), false) => ", r.version, r.sync_state, r.modified_fields, r.modified_by, r.modified_at",
+        (Columns::Fields | Columns::Listed, true) => ", r.version",
+        (Columns::Fields | Columns::Listed, false) => ", null::bigint as version",
+    });
+    let fields = query.fields.as_deref();
+    match (fields, columns) {
+        (None, Columns::Page(Texts::Remembered)) if is_mirror => {
+            sql.push(", null::jsonb as data");
+        }
+        (None, _) => {
+            sql.push(", r.data");
+        }
+        (Some(_), Columns::Listed) if is_mirror => {
+            sql.push(", null::text[] as shown");
+        }
+        (Some(fields), Columns::Listed) => {
+            let texts: Vec<_> = fields.iter().map(|field| format!("({})::text", field_column(*field))).collect();
+            sql.push(format_args!(", array[{}]::text[] as shown", texts.join(", ")));
+        }
+        (Some(fields), Columns::Page(_) | Columns::Fields) => {
+            for (index, field) in fields.iter().enumerate() {
+                sql.push(format_args!(", {} as f{index}", field_column(*field)));
+            }
+        }
+    }
+}
+
+/// The column of a field. That of a flag reads a missing one as false; the answer shows what the record says.
+fn field_column(field: Field) -> String {
+    match field.kind() {
+        Kind::Flag => format!("pfa_flag(r.data->>'{}')", field.key()),
+        _ => format!("r.{}", field.column()),
+    }
 }
 
 pub(super) fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch, without: Without) {

@@ -1,4 +1,4 @@
-//! Texts of records that were read lately.
+//! Texts of records that were read lately, whole ones or some fields of them.
 //!
 //! PostgreSQL spends three fifths of a page's time on writing JSONB as text. A grid asks for the same page again and
 //! again: after every edit, after every publication, in a colleague's sandbox; and nearly all of its records are
@@ -6,15 +6,19 @@
 //! is read without the texts of the mirror, still in one snapshot and, as indexes hold the version, mostly from an index
 //! alone; texts that nobody remembers are asked for after it. So is a page for which a category is sorted, whose texts come
 //! only after it is known which ones are shown. Exports that are asked for again and again, and are small enough, are remembered
-//! from their second time on: most are asked for once. That no record changes without its version, not even when it is updated by
+//! from their second time on, line by line: most are asked for once. That no record changes without its version, not even when it is updated by
 //! hand, is the database's care (`pfa_mirror_counts_changes`).
 
+use crate::domain::field::Field;
+use crate::domain::row::push_fields;
 use crate::error::Result;
 use crate::service::records::PageQuery;
 use crate::service::records::order::sorts_a_category;
-use crate::service::records::statement::{Builder, MIRROR, Texts};
+use crate::service::records::row::read_cells;
+use crate::service::records::statement::{self, Texts};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,6 +53,11 @@ impl Origin {
     /// An organization in a mirror with this name.
     pub fn new(organization: &str, mirror: &str) -> Self {
         Self(xxh3_64(format!("{organization:?} {mirror}").as_bytes()))
+    }
+
+    /// Of its records these fields only, if any are told.
+    pub fn of_fields(self, fields: Option<&[Field]>) -> Self {
+        fields.map_or(self, |fields| Self(xxh3_64(format!("{:x} {fields:?}", self.0).as_bytes())))
     }
 }
 
@@ -110,18 +119,17 @@ impl RecordTexts {
 
     /// How often an export was asked for.
     pub(super) fn asked(&self, query: &PageQuery) -> Asked {
-        let is_whole = query.fields.is_none();
-        self.exports.get(&page_of(query)).filter(|_| is_whole).unwrap_or(Asked::Never)
+        self.exports.get(&export_of(query)).unwrap_or(Asked::Never)
     }
 
-    /// Notes that an export of so many bytes was read.
-    pub(super) fn note_export(&self, query: &PageQuery, bytes: usize) {
-        let most = MOST_EXPORTED.min(usize::try_from(self.texts.capacity() / 2).unwrap_or(usize::MAX));
-        if query.fields.is_some() || bytes > most {
-            self.exports.remove(&page_of(query));
+    /// Notes that an export of so many rows and bytes was read.
+    pub(super) fn note_export(&self, query: &PageQuery, rows: usize, bytes: usize) {
+        let most = usize::try_from(self.texts.capacity() / 2).unwrap_or(usize::MAX);
+        if bytes > MOST_EXPORTED || bytes + rows * OVERHEAD > most {
+            self.exports.remove(&export_of(query));
         } else {
             let next = if self.asked(query) == Asked::Never { Asked::Once } else { Asked::Often };
-            self.exports.insert(page_of(query), next);
+            self.exports.insert(export_of(query), next);
         }
     }
 
@@ -138,33 +146,42 @@ impl RecordTexts {
         self.texts.insert((origin, id), (version, text.into()));
     }
 
-    /// Reads the texts of records, and remembers them; nothing when one of them has another version by now.
+    /// Reads what a query shows of records, and remembers it; nothing when one of them has another version by now.
     pub(super) async fn read(
         &self,
         connection: &mut PgConnection,
-        organization: &str,
+        query: &PageQuery,
         origin: Origin,
         unknown: &[Unknown],
     ) -> Result<Option<Vec<Arc<str>>>> {
-        let ids: Vec<Uuid> = unknown.iter().map(|record| record.id).collect();
-        let mut statement =
-            Builder::new(format!("select (select {MIRROR}), id, version, data::text from pfa_mirror where organization_id = "));
-        statement.push_bind(organization).push(" and id = any (").push_bind(ids).push(")");
-        let rows = statement.build().fetch_all(connection).await?;
+        let ids = unknown.iter().map(|record| record.id).collect();
+        let rows = statement::records(query, ids).build().fetch_all(connection).await?;
         if let Some(row) = rows.first()
-            && origin != Origin::new(organization, row.try_get(0)?)
+            && origin != Origin::new(&query.reader.organization, row.try_get(0)?)
         {
             return Ok(None);
         }
+        let fields = query.fields.as_deref();
+        let origin = origin.of_fields(fields);
         let mut found = HashMap::with_capacity(rows.len());
         for row in &rows {
-            let (id, version, text): (Uuid, i64, &str) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-            self.remember(origin, id, version, text);
-            found.insert(id, (version, Arc::<str>::from(text)));
+            let (id, version) = (row.try_get(1)?, row.try_get(2)?);
+            let text: Arc<str> = match fields {
+                None => row.try_get::<&str, _>(3)?.into(),
+                Some(fields) => text_of_fields(row, fields)?.into(),
+            };
+            self.remember(origin, id, version, &text);
+            found.insert(id, (version, text));
         }
         let text = |record: &Unknown| found.get(&record.id).filter(|(version, _)| *version == record.version).map(|(_, text)| text.clone());
         Ok(unknown.iter().map(text).collect())
     }
+}
+
+fn text_of_fields(row: &PgRow, fields: &[Field]) -> Result<String> {
+    let mut text = String::new();
+    push_fields(&mut text, fields, read_cells(row, 3, fields)?, None);
+    Ok(text)
 }
 
 /// A page as every reader of the organization may ask for it: the sandbox is of no account.
@@ -172,6 +189,11 @@ fn page_of(query: &PageQuery) -> u64 {
     let PageQuery { reader, filter, sort, cursor, offset, limit, .. } = query;
     let begin = cursor.as_ref().map(|cursor| (&cursor.values, cursor.id));
     xxh3_64(format!("{:?} {filter:?} {sort:?} {begin:?} {offset} {limit}", reader.organization).as_bytes())
+}
+
+/// An export likewise.
+fn export_of(query: &PageQuery) -> u64 {
+    xxh3_64(format!("{:x} {:?}", page_of(query), query.fields).as_bytes())
 }
 
 #[cfg(test)]

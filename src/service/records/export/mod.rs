@@ -1,0 +1,100 @@
+//! Exports: all matching records of one snapshot, sent while they are read.
+//!
+//! A task reads the rows and hands them over in chunks; it waits while the client takes them, so an
+//! export needs the memory of two chunks however many records it has; but see [`json`] for those that are asked for again and again.
+
+mod csv;
+mod json;
+mod outlet;
+
+use self::outlet::{Outlet, PATIENCE, Piece};
+use super::PageQuery;
+use super::moment::{Moment, SNAPSHOT};
+use super::texts::{Asked, RecordTexts};
+use crate::domain::export::ExportFormat;
+use crate::domain::filter::Filter;
+use crate::domain::sort::Sort;
+use crate::error::{Error, Result};
+use crate::service::PfaMirrorService;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+/// And so is one that takes little by little: while it does, the database keeps every old row for it.
+const MOST_TIME: Duration = Duration::from_hours(1);
+/// The statement lasts as long as its client takes; the server looks every two seconds whether this service is
+/// still there. Memory for the ids of three million touched records; few exports run at once.
+const SETTINGS: &str = "; set local statement_timeout = 0; set local client_connection_check_interval = '2s'; set local work_mem = '64MB'";
+/// Then planning, a millisecond of some tens, is done once a connection.
+const ONE_PLAN: &str = "; set local plan_cache_mode = force_generic_plan";
+
+impl PfaMirrorService {
+    /// All matching records, as text in chunks; with `fields` only these, without `_meta`. The query's
+    /// limit, cursor and count are of no account.
+    ///
+    /// # Errors
+    /// [`Error::ExportsBusy`] when as many exports are running as may; when the organization or session is
+    /// not there; or the database fails, which can also come after the first chunks: then the export is not whole.
+    pub async fn export_records(&self, query: PageQuery, format: ExportFormat) -> Result<impl Stream<Item = Result<String>> + use<>> {
+        let place = self.exporters.clone().try_acquire_owned().map_err(|_| Error::ExportsBusy)?;
+        let mut connection = self.pool.acquire().await?;
+        let (sender, receiver) = mpsc::channel(1);
+        let (stopping, texts) = (self.stopping.clone(), Arc::clone(&self.texts));
+        self.background.spawn(async move {
+            let rows = tokio::time::timeout(MOST_TIME, send_rows(&mut connection, query, format, &texts, &sender));
+            let sent = tokio::select! {
+                sent = rows => sent.unwrap_or(Err(Error::ExportCut)),
+                () = sender.closed() => Err(Error::ExportCut),
+                () = stopping.cancelled() => Err(Error::ExportCut),
+            };
+            if !matches!(sent, Ok(_) | Err(Error::OrganizationNotFound(_) | Error::SessionNotFound)) {
+                // Rows are still on their way on this connection.
+                connection.close_on_drop();
+            }
+            drop(connection);
+            drop(place);
+            let _ = sender.send_timeout(sent.map(Piece::End), PATIENCE).await;
+        });
+        let mut pieces = Box::pin(stream::try_unfold(Some(receiver), next_rows));
+        // The first piece tells whether the statement works at all.
+        let first = pieces.try_next().await?;
+        Ok(stream::iter(first.map(Ok)).chain(pieces))
+    }
+}
+
+/// The next rows, unless the last were given; then there are no pieces any more.
+async fn next_rows(pieces: Option<Receiver<Result<Piece>>>) -> Result<Option<(String, Option<Receiver<Result<Piece>>>)>> {
+    let Some(mut pieces) = pieces else { return Ok(None) };
+    match pieces.recv().await.unwrap_or(Err(Error::ExportCut))? {
+        Piece::Rows(rows) => Ok(Some((rows, Some(pieces)))),
+        Piece::End(rows) => Ok(Some((rows, None))),
+    }
+}
+
+/// Sends all rows but the last, which it returns: they go out when the connection is free again.
+async fn send_rows(
+    connection: &mut PgConnection,
+    mut query: PageQuery,
+    format: ExportFormat,
+    texts: &RecordTexts,
+    to: &Sender<Result<Piece>>,
+) -> Result<String> {
+    let asked = if format == ExportFormat::Csv { Asked::Never } else { texts.asked(&query) };
+    let planning = if has_one_plan(&query, asked) { ONE_PLAN } else { "" };
+    let mut snapshot = connection.begin_with(AssertSqlSafe([SNAPSHOT, SETTINGS, planning].concat())).await?;
+    let moment = Moment::find(&mut snapshot, &query).await?;
+    let mut outlet = Outlet::new(to);
+    let rest = match format {
+        ExportFormat::Csv => csv::send(&mut snapshot, &mut query, &mut outlet).await?,
+        ExportFormat::Ndjson => json::send(&mut snapshot, &query, (asked, moment.origin), texts, &mut outlet).await?,
+    };
+    snapshot.commit().await?;
+    Ok(rest)
+}
+
+/// Whether an index gives all rows of any organization in order, without their records.
+fn has_one_plan(query: &PageQuery, asked: Asked) -> bool {
+    asked == Asked::Often && query.filter == Filter::default() && query.sort == Sort::default()
+}
