@@ -1,6 +1,7 @@
 //! Merged records: the grid page, the single record and exports.
 
 mod aggregates;
+mod columns;
 mod export;
 mod holes;
 mod moment;

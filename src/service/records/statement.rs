@@ -14,17 +14,16 @@
 //! Every branch delivers its own order from an index (or sorts within one) and, for a page, stops at the limit; PostgreSQL
 //! merges them. Columns come from the closed list of [fields](crate::domain::field::Field), values are always bound.
 
-use crate::domain::field::{Field, Kind};
 use crate::domain::filter::Filter;
 use crate::domain::sort::Direction;
 use crate::service::Reader;
+use crate::service::records::columns::{Columns, push_columns};
 use crate::service::records::order::{self, Segment, sorts_a_category};
 use crate::service::records::overlay::{EVERYBODY, MOST_HASHED, Without, push_overlay_of, push_without_overlay};
 use crate::service::records::row::META_COLUMNS;
 use crate::service::records::{CountKind, PageQuery, predicates};
 use sqlx::{Postgres, QueryBuilder};
 use std::borrow::Cow;
-use uuid::Uuid;
 
 pub(super) type Builder = QueryBuilder<Postgres>;
 
@@ -255,33 +254,6 @@ fn push_admission(sql: &mut Builder, query: &PageQuery) {
     sql.push_bind(query.reader.organization.clone());
 }
 
-/// What a query shows of records of the mirror, behind the name of the mirror, their ids and versions.
-pub(super) fn records(query: &PageQuery, ids: Vec<Uuid>) -> Builder {
-    let mut sql = Builder::new(format!("select (select {MIRROR}), r.id, r.version"));
-    match &query.fields {
-        None => {
-            sql.push(", r.data::text");
-        }
-        Some(fields) => fields.iter().for_each(|field| {
-            sql.push(format_args!(", {}", field_column(*field)));
-        }),
-    }
-    sql.push(" from pfa_mirror r where r.organization_id = ").push_bind(query.reader.organization.clone());
-    sql.push(" and r.id = any (").push_bind(ids).push(")");
-    sql
-}
-
-/// What the rows of a branch have beside their sort keys.
-#[derive(Clone, Copy)]
-enum Columns {
-    /// What a page shows: `_meta` and the record or its fields.
-    Page(Texts),
-    /// Some fields; where a row is not the mirror's, no version.
-    Fields,
-    /// The same as one list of texts, and none in the mirror: each column takes time in each row, also an empty one.
-    Listed,
-}
-
 /// `select … from … where … order by …` of one branch.
 fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, segment: Segment, without: Without, columns: Columns) {
     sql.push("select r.id");
@@ -293,47 +265,6 @@ fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, seg
     predicates::push_filter(sql, &query.filter);
     order::push_segment(sql, query, segment);
     order::push_branch_order(sql, query, segment);
-}
-
-fn push_columns(sql: &mut Builder, query: &PageQuery, branch: Branch, columns: Columns) {
-    let is_mirror = branch == Branch::Mirror;
-    sql.push(match (columns, is_mirror) {
-        (Columns::Page(_), true) => {
-            ", r.version, null as sync_state, null::text[] as modified_fields, null as modified_by, null::timestamptz as modified_at"
-        }
-        (Columns::Page(_), false) => ", r.version, r.sync_state, r.modified_fields, r.modified_by, r.modified_at",
-        (Columns::Fields | Columns::Listed, true) => ", r.version",
-        (Columns::Fields | Columns::Listed, false) => ", null::bigint as version",
-    });
-    let fields = query.fields.as_deref();
-    match (fields, columns) {
-        (None, Columns::Page(Texts::Remembered)) if is_mirror => {
-            sql.push(", null::jsonb as data");
-        }
-        (None, _) => {
-            sql.push(", r.data");
-        }
-        (Some(_), Columns::Listed) if is_mirror => {
-            sql.push(", null::text[] as shown");
-        }
-        (Some(fields), Columns::Listed) => {
-            let texts: Vec<_> = fields.iter().map(|field| format!("({})::text", field_column(*field))).collect();
-            sql.push(format_args!(", array[{}]::text[] as shown", texts.join(", ")));
-        }
-        (Some(fields), Columns::Page(_) | Columns::Fields) => {
-            for (index, field) in fields.iter().enumerate() {
-                sql.push(format_args!(", {} as f{index}", field_column(*field)));
-            }
-        }
-    }
-}
-
-/// The column of a field. That of a flag reads a missing one as false; the answer shows what the record says.
-fn field_column(field: Field) -> String {
-    match field.kind() {
-        Kind::Flag => format!("pfa_flag(r.data->>'{}')", field.key()),
-        _ => format!("r.{}", field.column()),
-    }
 }
 
 pub(super) fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch, without: Without) {

@@ -13,9 +13,10 @@ use crate::domain::field::Field;
 use crate::domain::row::push_fields;
 use crate::error::Result;
 use crate::service::records::PageQuery;
+use crate::service::records::columns;
 use crate::service::records::order::sorts_a_category;
 use crate::service::records::row::read_cells;
-use crate::service::records::statement::{self, Texts};
+use crate::service::records::statement::Texts;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sqlx::postgres::PgRow;
@@ -155,7 +156,7 @@ impl RecordTexts {
         unknown: &[Unknown],
     ) -> Result<Option<Vec<Arc<str>>>> {
         let ids = unknown.iter().map(|record| record.id).collect();
-        let rows = statement::records(query, ids).build().fetch_all(connection).await?;
+        let rows = columns::records(query, ids).build().fetch_all(connection).await?;
         if let Some(row) = rows.first()
             && origin != Origin::new(&query.reader.organization, row.try_get(0)?)
         {
