@@ -1,5 +1,9 @@
 -- A record keeps its pfaId, by which PEMS knows it: so the service may remember which id has which pfaId.
 
+-- The trigger waits for a load under way; behind a long one nobody waits longer than a minute: then nothing has changed, and it can be done again.
+set local statement_timeout = 0;
+set local lock_timeout = '1min';
+
 create function pfa_keep_pfa_id() returns trigger
 language plpgsql as $$
 begin

@@ -54,7 +54,7 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
     let organization = format!("/api/v1/orgs/{HOLNG}");
     let contained = r#"{"manufacturer": "Caterpillar", "isActualized": true}"#;
     let encoded: String = form_urlencoded::byte_serialize(contained.as_bytes()).collect();
-    let lean = LEAN.join(", ");
+    let fields = LEAN.join(", ");
     let page = Reading {
         name: "grid page of the largest organization, 1,000 rows, in a sandbox",
         path: format!("/api/v1/orgs/{largest}/records?{GRID}&limit=1000&session={session}"),
@@ -89,26 +89,28 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
         compares: Compares::Records,
         share: 20,
     };
+    let lean = Reading {
+        name: "whole organization, 5 fields",
+        path: format!("{organization}/records/export?session={SESSION}&fields=pfaId,category,source,forecastStart,forecastEnd"),
+        body: String::new(),
+        floor: format!(
+            "select {fields} from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
+        ),
+        literal: Some(format!("select {fields} from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
+        has_static: false,
+        at_least: Some(2.0),
+        at_most: Some(1.5),
+        is_first: false,
+        compares: Compares::Nothing,
+        share: 20,
+    };
     vec![
         page.clone(),
         Reading { name: "the same page, asked for by nobody before", literal: None, at_least: None, is_first: true, ..page },
         streamed.clone(),
         Reading { name: "the same organization, asked for by nobody before", at_least: None, is_first: true, ..streamed },
-        Reading {
-            name: "whole organization, 5 fields",
-            path: format!("{organization}/records/export?session={SESSION}&fields=pfaId,category,source,forecastStart,forecastEnd"),
-            body: String::new(),
-            floor: format!(
-                "select {lean} from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
-            ),
-            literal: Some(format!("select {lean} from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
-            has_static: false,
-            at_least: Some(2.0),
-            at_most: Some(1.5),
-            is_first: false,
-            compares: Compares::Nothing,
-            share: 20,
-        },
+        lean.clone(),
+        Reading { name: "the same fields, asked for by nobody before", at_least: None, is_first: true, ..lean },
         Reading {
             name: "KPIs of an organization",
             path: format!("{organization}/kpis?groupBy=category"),

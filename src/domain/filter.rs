@@ -117,21 +117,23 @@ impl Filter {
         }
     }
 
-    /// Asks for what a record must contain. A value that a column has, and indexes begin with, becomes one of the filter: the column says
-    /// the same, and knows better how many records have it.
+    /// Asks for what a record must contain. A value that a column has, and indexes begin with, becomes one of the filter: of canonical
+    /// records the column says the same, and it is better known how many have it.
     pub fn narrow_to_contained(&mut self, contained: Map<String, Value>) {
         let mut rest = Map::new();
         for (key, value) in contained {
             match (Field::from_key(&key), value) {
                 (Some(field), Value::String(word)) if field.leads_an_index() && !word.is_empty() => self.narrow_words(field, vec![word]),
-                // Only a flag that stands for itself asks for discontinued records.
-                (Some(field), Value::Bool(flag)) if field.kind() == Kind::Flag && field != Field::IsDiscontinued => {
-                    self.narrow_flag(field, flag);
+                // Its column reads a missing flag as false. And only a flag that stands for itself asks for discontinued records.
+                (Some(field), Value::Bool(true)) if field.kind() == Kind::Flag && field != Field::IsDiscontinued => {
+                    self.narrow_flag(field, true);
                 }
                 (_, value) => drop(rest.insert(key, value)),
             }
         }
-        self.contains = Some(rest).filter(|rest| !rest.is_empty());
+        if !rest.is_empty() {
+            self.narrow_by(Self { contains: Some(rest), ..Self::default() });
+        }
     }
 
     fn beside(&mut self, filter: Self) {
@@ -243,26 +245,25 @@ mod tests {
     fn what_columns_say_of_contained_values_is_asked_of_them() {
         let object = |value: Value| value.as_object().cloned().unwrap();
         let mut filter = Filter { words: [(Field::Category, vec!["Lifting".into(), "Welding".into()])].into(), ..Filter::default() };
-        filter.narrow_to_contained(object(json!({
-            "category": "Welding", "manufacturer": "Liebherr", "model": "LTM", "isActualized": false, "isDiscontinued": true, "source": "Rental", "monthlyRate": 5,
+        let of_columns = json!({"category": "Welding", "manufacturer": "Liebherr", "isActualized": true});
+        let others = json!({
+            "model": "LTM", "isFundsTransferable": false, "isDiscontinued": true, "source": "Rental", "monthlyRate": 5,
             "forecastStart": "2025-01-01", "contract": null, "class": "", "hasPlan": "true", "equipment": {}, "other": "x"
-        })));
-        let rest = object(json!({
-            "model": "LTM", "isDiscontinued": true, "source": "Rental", "monthlyRate": 5, "forecastStart": "2025-01-01", "contract": null,
-            "class": "", "hasPlan": "true", "equipment": {}, "other": "x"
-        }));
-        let expected = Filter {
+        });
+        filter.narrow_to_contained(object(of_columns).into_iter().chain(object(others.clone())).collect());
+        let mut expected = Filter {
             words: [(Field::Category, vec!["Welding".into()]), (Field::Manufacturer, vec!["Liebherr".into()])].into(),
-            flags: [(Field::IsActualized, false)].into(),
-            contains: Some(rest),
+            flags: [(Field::IsActualized, true)].into(),
+            contains: Some(object(others)),
             ..Filter::default()
         };
         assert_eq!(filter, expected);
-        let mut filter = Filter::default();
-        filter.narrow_to_contained(object(json!({"isActualized": true})));
-        assert_eq!(filter, Filter { flags: [(Field::IsActualized, true)].into(), ..Filter::default() });
+        // What was contained already stays so.
+        let more = object(json!({"model": "LR"}));
+        filter.narrow_to_contained(more.clone());
         filter.narrow_to_contained(Map::new());
-        assert_eq!(filter.contains, None);
+        expected.beside(Filter { contains: Some(more), ..Filter::default() });
+        assert_eq!(filter, expected);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub struct PendingWriteBack {
     pub id: Uuid,
     /// The mirror row.
     pub mirror_id: Uuid,
-    /// The record.
+    /// The record; empty if somebody has taken it away by hand.
     pub pfa_id: String,
     /// The changed fields, as the database wrote them.
     pub delta: Box<RawValue>,
@@ -67,20 +67,17 @@ impl PfaMirrorService {
             self.check_organization(organization).await?;
         }
         let names = self.names.find(&self.summaries, organization, pending.iter().map(|row| row.mirror_id)).await?;
-        let pending = pending.into_iter().filter_map(|row| {
-            let pfa_id = names.get(&row.mirror_id)?.as_ref().to_owned();
-            Some(PendingWriteBack {
-                id: row.id,
-                mirror_id: row.mirror_id,
-                pfa_id,
-                delta: row.delta.0,
-                modified_fields: row.modified_fields,
-                sync_state: row.sync_state,
-                committed_at: row.committed_at,
-                attempts: row.attempts,
-                next_attempt_at: row.next_attempt_at,
-                last_error: row.last_error,
-            })
+        let pending = pending.into_iter().map(|row| PendingWriteBack {
+            id: row.id,
+            mirror_id: row.mirror_id,
+            pfa_id: names.get(&row.mirror_id).map(|name| name.as_ref().to_owned()).unwrap_or_default(),
+            delta: row.delta.0,
+            modified_fields: row.modified_fields,
+            sync_state: row.sync_state,
+            committed_at: row.committed_at,
+            attempts: row.attempts,
+            next_attempt_at: row.next_attempt_at,
+            last_error: row.last_error,
         });
         Ok(pending.collect())
     }

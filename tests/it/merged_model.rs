@@ -319,6 +319,7 @@ pub fn question() -> impl Strategy<Value = Question> {
                 ("contains", "{\"monthlyRate\": 15000.0}"),
                 ("contains", "{\"isActualized\": true, \"dor\": \"BEO\"}"),
                 ("contains", "{\"category\": null}"),
+                ("contains", "{\"isActualized\": false}"),
                 ("contains", "{\"category\": \"Lifting\", \"hasPlan\": true}"),
                 ("contains", "{\"manufacturer\": \"back\\\\slash\", \"model\": \"Earth 100%\"}"),
                 ("contains", "{\"isDiscontinued\": true, \"class\": \"\"}"),

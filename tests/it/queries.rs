@@ -3,7 +3,7 @@
 mod model;
 mod random;
 
-use crate::support::planner::{Planner, assert_problem, percent_encode, planners_app};
+use crate::support::planner::{ORG, Planner, assert_problem, percent_encode, planners_app};
 use crate::support::test_app;
 use serde_json::{Value, json};
 
@@ -165,6 +165,49 @@ async fn trees_hold_comparisons_and_the_grids_own_filters() {
     ] {
         let body = json!({"filter": tree, "sortModel": [{"colId": "pfaId", "sort": "asc"}]});
         assert_eq!(ids(&ask(&planner, body).await), expected, "{tree}");
+    }
+}
+
+/// Columns that read what is missing or unreadable in a way of their own are not asked what a record contains.
+#[tokio::test]
+async fn what_is_contained_is_what_the_record_says() {
+    let app = test_app().await;
+    let raw = [
+        json!({"pfaId": "1", "category": "Lifting", "isActualized": true, "source": "Rental"}),
+        json!({"pfaId": "2", "category": "Lifting", "isActualized": "perhaps", "source": "Leasing"}),
+        json!({"pfaId": "3", "category": "", "isActualized": false, "isDiscontinued": true}),
+        json!({"pfaId": "4", "manufacturer": "Liebherr", "model": "LTM"}),
+    ]
+    .map(|record| record.as_object().unwrap().clone());
+    app.load(ORG, &raw).await;
+    // A flag that nobody could read, as a record of an older version may have it.
+    let unread = "update pfa_mirror set data = data || '{\"isActualized\": null}' where pfa_id = '2'";
+    sqlx::query(unread).execute(app.pool()).await.unwrap();
+    let planner = app.planner("ana");
+    let everything = ask(&planner, json!({"filter": {"field": "isDiscontinued", "op": "in", "values": [true, false]}, "sortModel": [{"colId": "pfaId", "sort": "asc"}]})).await;
+    for contained in [
+        json!({"isActualized": true}),
+        json!({"isActualized": false}),
+        json!({"isActualized": null}),
+        json!({"category": "Lifting", "isActualized": true}),
+        json!({"category": "Lifting", "source": "Leasing"}),
+        json!({"category": ""}),
+        json!({"category": null}),
+        json!({"manufacturer": "Liebherr", "model": "LTM"}),
+        json!({"manufacturer": ["Liebherr"]}),
+        json!({"isDiscontinued": true}),
+        json!({"pfaId": "4"}),
+        json!({"pfaId": 4}),
+    ] {
+        let has = |row: &&Value| contained.as_object().unwrap().iter().all(|(key, value)| row[key] == *value);
+        let shown = everything["rows"].as_array().unwrap().iter().filter(|row| row["isDiscontinued"] == false);
+        let (has_it, has_not): (Vec<_>, Vec<_>) = shown.partition(has);
+        for (tree, expected) in [(json!({"contains": contained}), has_it), (json!({"not": {"contains": contained}}), has_not)] {
+            let expected: Vec<_> = expected.iter().map(|row| row["pfaId"].as_str().unwrap()).collect();
+            let mut found = ask(&planner, json!({"filter": tree})).await;
+            found["rows"].as_array_mut().unwrap().sort_by_key(|row| row["pfaId"].to_string());
+            assert_eq!(ids(&found), expected, "{tree}");
+        }
     }
 }
 

@@ -4,6 +4,9 @@ use super::texts::Unknown;
 use crate::domain::row::{Meta, open_record};
 use std::sync::Arc;
 
+/// What a hole takes in memory, and what it will, about.
+const HOLE: usize = 150;
+
 /// The places, from front to back, and whose texts belong there.
 #[derive(Debug, Default)]
 pub(super) struct Holes {
@@ -21,6 +24,11 @@ impl Holes {
     /// Whether nothing is missing.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// What they take in memory with their texts, about.
+    pub fn bytes(&self) -> usize {
+        self.places.len() * HOLE
     }
 
     /// Whose texts are missing.

@@ -6,8 +6,8 @@
 //! is read without the texts of the mirror, still in one snapshot and, as indexes hold the version, mostly from an index
 //! alone; texts that nobody remembers are asked for after it. So is a page for which a category is sorted, whose texts come
 //! only after it is known which ones are shown. Exports that are asked for again and again, and are small enough, are remembered
-//! from their second time on, line by line: most are asked for once. That no record changes without its version, not even when it is updated by
-//! hand, is the database's care (`pfa_mirror_counts_changes`).
+//! from their second time on, line by line: most are asked for once. That no record changes without its version, not even
+//! when it is updated by hand, is the database's care (`pfa_mirror_counts_changes`).
 
 use crate::domain::field::Field;
 use crate::domain::row::push_fields;
@@ -35,15 +35,26 @@ const RECORD: usize = 1024;
 /// what is not missing.
 pub(super) const MOST_EXPORTED: usize = 32 * 1024 * 1024;
 
+/// An export of which more than this part is missing was forgotten.
+const MOST_MISSING: usize = 4;
+
 /// How often an export was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
     /// Never, or it is too large: its texts are not worth remembering.
     Never,
-    /// Once: this time its texts are remembered.
+    /// Once, or its texts were forgotten: this time they are remembered.
     Once,
     /// Twice: its texts are remembered.
     Often,
+}
+
+/// How many rows were exported.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Exported {
+    pub rows: usize,
+    /// Of how many the text was not remembered.
+    pub missing: usize,
 }
 
 /// What texts are of: the mirror of an organization, or of one that was restored in its place.
@@ -123,15 +134,16 @@ impl RecordTexts {
         self.exports.get(&export_of(query)).unwrap_or(Asked::Never)
     }
 
-    /// Notes that an export of so many rows and bytes was read.
-    pub(super) fn note_export(&self, query: &PageQuery, rows: usize, bytes: usize) {
+    /// Notes that an export of so many bytes was read. One of which many texts were forgotten, for the sake of others, is read with its texts once more.
+    pub(super) fn note_export(&self, query: &PageQuery, Exported { rows, missing }: Exported, bytes: usize) {
         let most = usize::try_from(self.texts.capacity() / 2).unwrap_or(usize::MAX);
         if bytes > MOST_EXPORTED || bytes + rows * OVERHEAD > most {
             self.exports.remove(&export_of(query));
-        } else {
-            let next = if self.asked(query) == Asked::Never { Asked::Once } else { Asked::Often };
-            self.exports.insert(export_of(query), next);
+            return;
         }
+        let is_forgotten = missing > rows / MOST_MISSING;
+        let next = if self.asked(query) == Asked::Never || is_forgotten { Asked::Once } else { Asked::Often };
+        self.exports.insert(export_of(query), next);
     }
 
     /// The text of a record in this version.

@@ -12,7 +12,7 @@ use crate::service::records::PageQuery;
 use crate::service::records::holes::Holes;
 use crate::service::records::row::{BEFORE_FIELDS, META_WIDTH, cells_of_texts, read_cells, read_meta};
 use crate::service::records::statement::{self, Texts};
-use crate::service::records::texts::{Asked, MOST_EXPORTED, Origin, RecordTexts};
+use crate::service::records::texts::{Asked, Exported, MOST_EXPORTED, Origin, RecordTexts};
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -20,24 +20,23 @@ use sqlx::{PgConnection, Row as _};
 /// So many missing texts are asked for at once.
 const PORTION: usize = 500;
 
-/// Sends all rows but the last ones, which it returns.
+/// Sends all rows but the last ones, which it returns with what is to be noted of them.
 pub(super) async fn send(
     snapshot: &mut PgConnection,
     query: &PageQuery,
     (asked, origin): (Asked, Origin),
     texts: &RecordTexts,
     outlet: &mut Outlet<'_>,
-) -> Result<String> {
+) -> Result<(String, Exported)> {
     let origin = (asked != Asked::Never).then_some(origin);
-    let mut sending = Sending { query, texts, origin, outlet, rows: 0 };
+    let mut sending = Sending { query, texts, origin, outlet, rows: 0, missing: 0 };
     let way = if asked == Asked::Often { Texts::Remembered } else { Texts::Read };
     let rest = match sending.send(snapshot, way).await? {
         Some(rest) => rest,
         // In the same snapshot the same rows come in the same order.
         None => sending.send(snapshot, Texts::Read).await?.unwrap_or_default(),
     };
-    texts.note_export(query, sending.rows, sending.outlet.bytes + rest.len());
-    Ok(rest)
+    Ok((rest, Exported { rows: sending.rows, missing: sending.missing }))
 }
 
 /// An export on its way.
@@ -49,6 +48,8 @@ struct Sending<'a, 'o> {
     outlet: &'a mut Outlet<'o>,
     /// How many were handed over; at the end, how many there are.
     rows: usize,
+    /// Of how many the text was not remembered.
+    missing: usize,
 }
 
 impl Sending<'_, '_> {
@@ -69,12 +70,13 @@ impl Sending<'_, '_> {
             if lines.json.len() >= CHUNK && lines.holes.is_empty() {
                 self.rows += std::mem::take(&mut waiting);
                 self.outlet.hand_over(lines.take()).await?;
-            } else if lines.json.len() > MOST_EXPORTED {
+            } else if lines.json.len() + lines.holes.bytes() > MOST_EXPORTED {
                 return Ok(None);
             }
         }
         drop(rows);
         self.rows += waiting;
+        self.missing = lines.holes.records().len();
         match self.origin {
             Some(origin) => self.fill(snapshot, &lines.json, &lines.holes, origin).await.map(Some),
             None => Ok(Some(lines.json)),

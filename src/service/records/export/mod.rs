@@ -22,12 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
-/// And so is one that takes little by little: while it does, the database keeps every old row for it.
+/// A client that takes little by little is given up, too: while it does, the database keeps every old row for it.
 const MOST_TIME: Duration = Duration::from_hours(1);
-/// The statement lasts as long as its client takes; the server looks every two seconds whether this service is
-/// still there. Memory for the ids of three million touched records; few exports run at once.
-const SETTINGS: &str = "; set local statement_timeout = 0; set local client_connection_check_interval = '2s'; set local work_mem = '64MB'";
-/// Then planning, a millisecond of some tens, is done once a connection.
+/// The statement, and the transaction when all rows were read, last as long as the client takes; the server looks every two seconds
+/// whether this service is still there. A lock is waited for as long as statements last elsewhere. Memory for the ids of three
+/// million touched records; few exports run at once.
+const SETTINGS: &str = "; set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0; \
+    set local lock_timeout = '30s'; set local client_connection_check_interval = '2s'; set local work_mem = '64MB'";
+/// For exports that have one plan for all values: planning, a millisecond of some tens, is done once a connection.
 const ONE_PLAN: &str = "; set local plan_cache_mode = force_generic_plan";
 
 impl PfaMirrorService {
@@ -86,11 +88,14 @@ async fn send_rows(
     let mut snapshot = connection.begin_with(AssertSqlSafe([SNAPSHOT, SETTINGS, planning].concat())).await?;
     let moment = Moment::find(&mut snapshot, &query).await?;
     let mut outlet = Outlet::new(to);
-    let rest = match format {
-        ExportFormat::Csv => csv::send(&mut snapshot, &mut query, &mut outlet).await?,
-        ExportFormat::Ndjson => json::send(&mut snapshot, &query, (asked, moment.origin), texts, &mut outlet).await?,
-    };
+    if format == ExportFormat::Csv {
+        let rest = csv::send(&mut snapshot, &mut query, &mut outlet).await?;
+        snapshot.commit().await?;
+        return Ok(rest);
+    }
+    let (rest, exported) = json::send(&mut snapshot, &query, (asked, moment.origin), texts, &mut outlet).await?;
     snapshot.commit().await?;
+    texts.note_export(&query, exported, outlet.bytes + rest.len());
     Ok(rest)
 }
 
