@@ -145,7 +145,8 @@ pub(super) fn export(query: &PageQuery, texts: Texts) -> Builder {
             Columns::Page(texts)
         }
         (Some(_), Texts::Remembered) => {
-            sql.push("id, version, shown");
+            // With the sort keys, or else each row would be put together once more without them.
+            sql.push("*");
             Columns::Listed
         }
         (Some(fields), Texts::Read) => {
