@@ -3,6 +3,7 @@
 pub mod embedded;
 pub mod migrate;
 pub mod pool;
+pub mod ready;
 
 use crate::config::Settings;
 use crate::error::Error;

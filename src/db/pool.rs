@@ -1,6 +1,7 @@
 //! The connection pool and what every connection is set to.
 
 use crate::config::Settings;
+use crate::db::ready::ReadyConnections;
 use crate::error::Result;
 use log::LevelFilter;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -48,9 +49,9 @@ pub fn pool_options(size: u32) -> PgPoolOptions {
 /// on their values: they are planned once a connection, which takes a fifth off a small reading,
 /// and they do not queue behind large ones.
 #[must_use]
-pub fn summaries_beside(pool: &PgPool) -> PgPool {
+pub fn summaries_beside(pool: &PgPool) -> ReadyConnections {
     let options = pool.connect_options().as_ref().clone().options([("plan_cache_mode", "force_generic_plan")]);
-    pool_options((pool.options().get_max_connections() / 4).max(1)).connect_lazy_with(options)
+    ReadyConnections::of(pool_options((pool.options().get_max_connections() / 4).max(1)).connect_lazy_with(options))
 }
 
 /// How every connection of the service is set.

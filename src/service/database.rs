@@ -139,10 +139,8 @@ impl PfaMirrorService {
     /// The connections of this process: of requests and work, and of the published summaries.
     #[must_use]
     pub fn inspect_pools(&self) -> [PoolReport; 2] {
-        [&self.pool, &self.summaries].map(|pool| PoolReport {
-            open: pool.size(),
-            idle: u32::try_from(pool.num_idle()).unwrap_or(u32::MAX),
-            most: pool.options().get_max_connections(),
-        })
+        let (pool, summaries) = (&self.pool, &self.summaries);
+        [(pool.size(), pool.num_idle(), pool.options().get_max_connections()), (summaries.open(), summaries.idle(), summaries.most())]
+            .map(|(open, idle, most)| PoolReport { open, idle: u32::try_from(idle).unwrap_or(u32::MAX), most })
     }
 }

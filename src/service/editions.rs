@@ -67,7 +67,7 @@ impl PfaMirrorService {
 
     /// The edition that a reader would get now.
     pub(super) async fn find_edition(&self, reader: &Reader) -> Result<Edition> {
-        let found = sqlx::query!(
+        let edition = sqlx::query!(
             r#"
             select case when o.organization_id is null then 'organization' when $2::uuid is not null and s.id is null then 'session' end as refusal,
                    o.change_number as "change_number?", o.last_published_at as "published_at?", s.edit_count as "edit_count?",
@@ -80,9 +80,8 @@ impl PfaMirrorService {
             reader.organization,
             reader.session,
             reader.user,
-        )
-        .fetch_one(&self.summaries)
-        .await?;
+        );
+        let found = self.summaries.read(async |connection| edition.fetch_one(connection).await).await?;
         refusal(found.refusal.as_deref(), &reader.organization)?;
         let state = ReadingState {
             change_number: found.change_number.unwrap_or_default(),

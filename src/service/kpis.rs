@@ -81,10 +81,8 @@ impl PfaMirrorService {
              where o.organization_id = $1
             "#,
             organization,
-        )
-        .fetch_all(&self.summaries)
-        .await?;
-        Ok(rows)
+        );
+        self.summaries.read(async |connection| rows.fetch_all(connection).await).await
     }
 
     async fn select_sandbox_kpis(&self, reader: &Reader, session: Uuid) -> Result<Vec<KpiRow>> {

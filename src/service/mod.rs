@@ -27,6 +27,7 @@ pub mod timeline;
 pub mod write_back;
 
 use crate::db::pool::summaries_beside;
+use crate::db::ready::ReadyConnections;
 use editions::Editions;
 use kpis::Kpis;
 use names::RecordNames;
@@ -51,7 +52,7 @@ const EXPORTERS: usize = 2;
 pub struct PfaMirrorService {
     pool: PgPool,
     /// For the published KPIs and timelines.
-    summaries: PgPool,
+    summaries: ReadyConnections,
     /// KPIs and timelines that were computed already.
     kpis: Arc<Editions<Kpis>>,
     timelines: Arc<Editions<Timeline>>,

@@ -44,7 +44,7 @@ impl PfaMirrorService {
         limit: u32,
     ) -> Result<Vec<PendingWriteBack>> {
         let (after_at, after_id) = after.unzip();
-        let pending = sqlx::query!(
+        let oldest = sqlx::query!(
             r#"
             select d.id, d.mirror_id, d.delta as "delta: Json<Box<RawValue>>", d.modified_fields as "modified_fields!",
                    d.sync_state, d.committed_at as "committed_at!", d.attempts, d.next_attempt_at, d.last_error
@@ -60,9 +60,8 @@ impl PfaMirrorService {
             after_at as _,
             after_id as _,
             i64::from(limit),
-        )
-        .fetch_all(&self.summaries)
-        .await?;
+        );
+        let pending = self.summaries.read(async |connection| oldest.fetch_all(connection).await).await?;
         if pending.is_empty() {
             self.check_organization(organization).await?;
         }

@@ -83,7 +83,7 @@ impl PfaMirrorService {
     }
 
     async fn select_refreshed_timeline(&self, organization: &str) -> Result<TimelineRow> {
-        sqlx::query_as!(
+        let row = sqlx::query_as!(
             TimelineRow,
             r#"
             select null as refusal, t.change_number = o.change_number as is_current,
@@ -94,10 +94,9 @@ impl PfaMirrorService {
              where o.organization_id = $1
             "#,
             organization,
-        )
-        .fetch_optional(&self.summaries)
-        .await?
-        .ok_or_else(|| Error::OrganizationNotFound(organization.to_owned()))
+        );
+        let found = self.summaries.read(async |connection| row.fetch_optional(connection).await).await?;
+        found.ok_or_else(|| Error::OrganizationNotFound(organization.to_owned()))
     }
 
     /// The bounds as they are now; the counts of the view, and what was published or drafted since.

@@ -40,6 +40,7 @@ mod published;
 mod queries;
 mod races;
 mod random_work;
+mod ready;
 mod record_edits;
 mod refresh;
 mod remembered;
