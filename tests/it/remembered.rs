@@ -295,6 +295,36 @@ async fn a_large_export_of_fields_is_whole_when_some_texts_are_missing() {
     }
 }
 
+/// However its rows have moved since it went out last, for everybody and in a sandbox by turns.
+#[tokio::test]
+async fn an_export_of_fields_goes_along_the_one_before() {
+    let app = test_app().await;
+    let record = |id: usize| json!({"pfaId": format!("{id:04}"), "forecastStart": "2025-01-01"}).as_object().unwrap().clone();
+    app.load("HOLNG", &(0..1_000).map(record).collect::<Vec<_>>()).await;
+    let sandbox = app.planner("ana").in_organization("HOLNG").open().await;
+    for id in (0..1_000).step_by(40) {
+        assert_eq!(sandbox.edit(&format!("{id:04}"), json!({"equipment": "Crane 7"})).await.status, 200);
+    }
+    let fields = [Field::PfaId, Field::ForecastStart, Field::Equipment];
+    let fresh = app.service.clone().with_text_memory(0);
+    for change in [
+        "select",
+        "update pfa_mirror set data = data || '{\"equipment\": \"changed\"}' where pfa_id like '%7'",
+        "delete from pfa_mirror where pfa_id between '0241' and '0279'",
+        // More than are looked over at once.
+        "delete from pfa_mirror where pfa_id between '0401' and '0639' and id not in (select mirror_id from pfa_modification)",
+        "update pfa_mirror set data = data || '{\"forecastStart\": \"2024-01-01\"}' where pfa_id > '0980'",
+        "update pfa_mirror set data = data || '{\"forecastStart\": \"2026-01-01\"}' where pfa_id between '0100' and '0110'",
+        "update pfa_mirror set data = data || '{\"equipment\": \"all\"}'",
+    ] {
+        sqlx::raw_sql(change).execute(app.pool()).await.unwrap();
+        for session in [None, sandbox.id.parse().ok(), None, sandbox.id.parse().ok(), sandbox.id.parse().ok(), None] {
+            let text = export_fields(&app.service, session, &fields).await;
+            assert!(text == export_fields(&fresh, session, &fields).await, "{change}");
+        }
+    }
+}
+
 /// An export that has grown since it was remembered: too much would wait for the first text that is missing.
 #[tokio::test]
 async fn an_export_that_has_become_too_large_is_read_with_its_texts() {

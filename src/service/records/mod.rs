@@ -13,6 +13,7 @@ mod row;
 pub mod rows;
 mod statement;
 pub(super) mod texts;
+mod transcript;
 
 use crate::domain::cursor::{Cursor, fingerprint};
 use crate::domain::field::Field;

@@ -17,6 +17,7 @@ use crate::service::records::columns;
 use crate::service::records::order::sorts_a_category;
 use crate::service::records::row::read_cells;
 use crate::service::records::statement::Texts;
+use crate::service::records::transcript::{Follower, Passage, Transcript};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sqlx::postgres::PgRow;
@@ -88,6 +89,8 @@ pub(in crate::service) struct RecordTexts {
     pages: Cache<u64, ()>,
     /// Exports likewise.
     exports: Cache<u64, Asked>,
+    /// Lines of exports of some fields.
+    transcripts: Cache<u64, Arc<Transcript>, TranscriptBytes>,
 }
 
 /// A record.
@@ -102,8 +105,17 @@ impl Weighter<Key, (i64, Arc<str>)> for Bytes {
     }
 }
 
+#[derive(Debug, Clone)]
+struct TranscriptBytes;
+
+impl Weighter<u64, Arc<Transcript>> for TranscriptBytes {
+    fn weight(&self, _: &u64, transcript: &Arc<Transcript>) -> u64 {
+        (transcript.bytes() + OVERHEAD) as u64
+    }
+}
+
 impl RecordTexts {
-    /// Remembers texts of so many bytes altogether; none with 0.
+    /// Remembers texts of so many bytes altogether, and transcripts of a quarter of that; none with 0.
     pub fn new(bytes: usize) -> Self {
         let records = bytes / RECORD;
         Self {
@@ -111,6 +123,8 @@ impl RecordTexts {
             // When the texts of a page are not there any more, asking for them costs one more statement.
             pages: Cache::new(records),
             exports: Cache::new(records),
+            // The cache is divided among many entries, and one of few parts takes no large ones: a few are expected.
+            transcripts: Cache::with_weighter(16, (bytes / 4) as u64, TranscriptBytes),
         }
     }
 
@@ -144,6 +158,21 @@ impl RecordTexts {
         let is_forgotten = missing > rows / MOST_MISSING;
         let next = if self.asked(query) == Asked::Never || is_forgotten { Asked::Once } else { Asked::Often };
         self.exports.insert(export_of(query), next);
+    }
+
+    /// The lines of an export as they went out before, or a transcript to write.
+    pub(super) fn transcript(&self, query: &PageQuery, origin: Origin) -> Passage {
+        let followed = self.transcripts.get(&export_of(query)).and_then(|transcript| Follower::of(transcript, origin));
+        followed.map_or_else(|| Passage::Write(Transcript::new(origin)), Passage::Follow)
+    }
+
+    /// Keeps a transcript that was written, and forgets one that was not of much use.
+    pub(super) fn note_passage(&self, query: &PageQuery, passage: Passage) {
+        match passage {
+            Passage::Write(transcript) => self.transcripts.insert(export_of(query), Arc::new(transcript.finished())),
+            Passage::Follow(follower) if follower.is_outdated() => drop(self.transcripts.remove(&export_of(query))),
+            Passage::Follow(_) => {}
+        }
     }
 
     /// The text of a record in this version.

@@ -1,8 +1,8 @@
 //! NDJSON: for programs, which ask again and again.
 //!
 //! What was asked for twice takes the text of each line from memory, be it a whole record or some fields of it (see
-//! [`RecordTexts`]). Then the database tells only which records there are, mostly from an index alone, and what stands behind the
-//! first text that is missing waits, up to [`MOST_EXPORTED`].
+//! [`RecordTexts`] and, for fields, [`Passage`]). Then the database tells only which records there are, mostly from an index alone, and
+//! what stands behind the first text that is missing waits, up to [`MOST_EXPORTED`].
 
 use super::outlet::{CHUNK, Outlet};
 use crate::domain::field::Field;
@@ -13,6 +13,7 @@ use crate::service::records::holes::Holes;
 use crate::service::records::row::{BEFORE_FIELDS, META_WIDTH, cells_of_texts, read_cells, read_meta};
 use crate::service::records::statement::{self, Texts};
 use crate::service::records::texts::{Asked, Exported, MOST_EXPORTED, Origin, RecordTexts};
+use crate::service::records::transcript::Passage;
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -77,6 +78,9 @@ impl Sending<'_, '_> {
         drop(rows);
         self.rows += waiting;
         self.missing = lines.holes.records().len();
+        if let Some(passage) = lines.passage {
+            self.texts.note_passage(self.query, passage);
+        }
         match self.origin {
             Some(origin) => self.fill(snapshot, &lines.json, &lines.holes, origin).await.map(Some),
             None => Ok(Some(lines.json)),
@@ -108,14 +112,18 @@ struct Lines<'a> {
     texts: &'a RecordTexts,
     /// Of texts that are remembered; none are without it.
     origin: Option<Origin>,
+    /// Where fields are remembered.
+    passage: Option<Passage>,
     holes: Holes,
 }
 
 impl<'a> Lines<'a> {
     fn new(query: &'a PageQuery, way: Texts, texts: &'a RecordTexts, origin: Option<Origin>) -> Self {
         let fields = query.fields.as_deref();
+        let passing = origin.filter(|_| way == Texts::Remembered && fields.is_some());
+        let passage = passing.map(|origin| texts.transcript(query, origin));
         let origin = origin.map(|origin| origin.of_fields(fields));
-        Self { json: String::new(), fields, way, texts, origin, holes: Holes::default() }
+        Self { json: String::new(), fields, way, texts, origin, passage, holes: Holes::default() }
     }
 
     fn push(&mut self, row: &PgRow) -> Result<()> {
@@ -154,7 +162,7 @@ impl<'a> Lines<'a> {
         let begin = self.json.len();
         match (record, self.way) {
             (Some(record), Texts::Remembered) => {
-                self.push_remembered(&record);
+                self.pass(&record);
                 return Ok(());
             }
             (None, Texts::Remembered) => {
@@ -170,6 +178,23 @@ impl<'a> Lines<'a> {
         }
         self.json.pop();
         Ok(())
+    }
+
+    /// The line of a row of the mirror as it went out last, or else as it is remembered.
+    fn pass(&mut self, record: &Meta<'_>) {
+        if let Some(Passage::Follow(follower)) = &mut self.passage
+            && let Some(line) = follower.find(record.id, record.version)
+        {
+            self.json.push_str(line);
+            return;
+        }
+        let begin = self.json.len();
+        self.push_remembered(record);
+        if let Some(Passage::Write(transcript)) = &mut self.passage
+            && self.json.len() > begin
+        {
+            transcript.push(record.id, record.version, &self.json[begin..]);
+        }
     }
 
     fn remember(&self, record: &Meta<'_>, text: &str) {
