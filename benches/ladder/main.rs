@@ -23,15 +23,10 @@ mod storage;
 mod support;
 
 use bed::Bed;
-use mimalloc::MiMalloc;
 use report::Report;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use support::setting;
-
-/// As in the binary.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -94,3 +94,13 @@ async fn as_many_read_at_once_as_there_are_connections_and_the_others_wait() {
         wait_until(&database, open, process).await;
     }
 }
+
+/// Whatever stands in the future of a reading is moved several times on its way through the layers of HTTP.
+#[tokio::test]
+async fn a_reading_is_small_to_move() {
+    let database = TestDatabase::empty().await;
+    let connections = ready(&database, 1);
+    let reading = connections.read(async |connection| sqlx::query("select 1").fetch_all(connection).await);
+    assert!(size_of_val(&reading) < 2_000, "{} bytes", size_of_val(&reading));
+    assert_eq!(reading.await.unwrap().len(), 1);
+}
