@@ -51,7 +51,7 @@ pub fn pool_options(size: u32) -> PgPoolOptions {
 #[must_use]
 pub fn summaries_beside(pool: &PgPool) -> ReadyConnections {
     let options = pool.connect_options().as_ref().clone().options([("plan_cache_mode", "force_generic_plan")]);
-    ReadyConnections::of(pool_options((pool.options().get_max_connections() / 4).max(1)).connect_lazy_with(options))
+    ReadyConnections::open(pool_options((pool.options().get_max_connections() / 4).max(1)), options)
 }
 
 /// How every connection of the service is set.

@@ -5,16 +5,19 @@
 //! pause, the pool looks at it first.
 
 use crate::error::Result;
-use deadpool::Runtime;
 use deadpool::managed::{Manager, Metrics, Pool, PoolError, QueueMode, RecycleError, RecycleResult};
 use sqlx::pool::PoolConnection;
-use sqlx::{PgConnection, PgPool, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
 use std::time::Duration;
+use tokio::time::timeout;
 
-/// So long a connection that nobody used is trusted to be alive.
+/// So long after it was lent, a connection is trusted to be alive.
 const TRUSTED_PAUSE: Duration = Duration::from_secs(1);
 /// So long it stays at hand, before the pool looks at its age.
 const MOST_TIME: Duration = Duration::from_mins(1);
+/// One that gives no sign of life for so long is given up: the network has lost it, or nobody waits any more for what it still does.
+const LONGEST_SILENCE: Duration = Duration::from_secs(1);
 
 /// The connections of a pool, at hand.
 #[derive(Debug, Clone)]
@@ -24,15 +27,21 @@ pub struct ReadyConnections {
 }
 
 impl ReadyConnections {
-    /// Has the connections of this pool at hand; nobody else should take them from it.
+    /// Opens them when they are needed. Call it within a runtime.
     #[must_use]
     #[expect(clippy::missing_panics_doc, clippy::expect_used, reason = "only one that has time-outs and no runtime is not built")]
-    pub fn of(pool: PgPool) -> Self {
-        let places = pool.options().get_max_connections() as usize;
-        // The one that came back last goes first: those that few readings need together are let go.
+    pub fn open(options: PgPoolOptions, to: PgConnectOptions) -> Self {
+        let options = options.after_release(|connection, _| {
+            Box::pin(async move {
+                let sign = timeout(LONGEST_SILENCE, connection.ping()).await;
+                sign.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+            })
+        });
+        let places = options.get_max_connections() as usize;
+        let pool = options.connect_lazy_with(to);
+        // The one that came back last goes first: as long as there are readings, those that few of them need at once are let go.
         let at_hand = Pool::builder(Lender(pool.clone())).max_size(places).queue_mode(QueueMode::Lifo);
-        let at_hand = at_hand.runtime(Runtime::Tokio1).wait_timeout(Some(pool.options().get_acquire_timeout()));
-        Self { at_hand: at_hand.build().expect("it has a runtime"), pool }
+        Self { at_hand: at_hand.build().expect("it has no time-outs"), pool }
     }
 
     /// Reads on one of them, without a transaction.
@@ -40,7 +49,8 @@ impl ReadyConnections {
     /// # Errors
     /// When none is to be had in time, or the reading fails.
     pub async fn read<T>(&self, reading: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>) -> Result<T> {
-        let mut lent = self.at_hand.get().await.map_err(cause)?;
+        let lent = timeout(self.pool.options().get_acquire_timeout(), self.at_hand.get()).await;
+        let mut lent = lent.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(cause)?;
         let found = reading(&mut lent.connection).await?;
         lent.is_sound = true;
         Ok(found)
@@ -48,7 +58,7 @@ impl ReadyConnections {
 
     /// How many are open.
     #[must_use]
-    pub fn open(&self) -> u32 {
+    pub fn size(&self) -> u32 {
         self.pool.size()
     }
 
@@ -67,6 +77,8 @@ impl ReadyConnections {
     /// Closes them; readings under way are waited for.
     pub async fn close(&self) {
         self.at_hand.close();
+        // One that came back at that very moment.
+        drop(self.at_hand.retain(|_, _| false));
         self.pool.close().await;
     }
 }

@@ -140,7 +140,7 @@ impl PfaMirrorService {
     #[must_use]
     pub fn inspect_pools(&self) -> [PoolReport; 2] {
         let (pool, summaries) = (&self.pool, &self.summaries);
-        [(pool.size(), pool.num_idle(), pool.options().get_max_connections()), (summaries.open(), summaries.idle(), summaries.most())]
+        [(pool.size(), pool.num_idle(), pool.options().get_max_connections()), (summaries.size(), summaries.idle(), summaries.most())]
             .map(|(open, idle, most)| PoolReport { open, idle: u32::try_from(idle).unwrap_or(u32::MAX), most })
     }
 }

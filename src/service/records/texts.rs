@@ -166,6 +166,11 @@ impl RecordTexts {
         followed.map_or_else(|| Passage::Write(Transcript::new(origin)), Passage::Follow)
     }
 
+    /// Whether a transcript is too large to be kept; the cache leaves a part of its room to what comes new.
+    pub(super) fn is_too_large(&self, transcript: &Transcript) -> bool {
+        transcript.bytes() as u64 > self.transcripts.capacity() / 10 * 9
+    }
+
     /// Keeps a transcript that was written, and forgets one that was not of much use.
     pub(super) fn note_passage(&self, query: &PageQuery, passage: Passage) {
         match passage {
@@ -284,6 +289,47 @@ mod tests {
         }
         texts.remember(origin, kept, 2, "{}");
         assert_eq!((texts.get(origin, kept, 1), texts.get(origin, kept, 2).as_deref()), (None, Some("{}")));
+    }
+
+    #[test]
+    fn a_transcript_is_kept_while_it_is_of_use() {
+        let texts = RecordTexts::new(400_000);
+        let origin = Origin::new("HOLNG", "16384");
+        let query = second_page("HOLNG", None, 0, 1);
+        let pass = |ids: std::ops::Range<u128>| {
+            let mut passage = texts.transcript(&query, origin);
+            let lines: Vec<_> = ids
+                .map(Uuid::from_u128)
+                .filter(|id| match &mut passage {
+                    Passage::Follow(follower) => follower.find(*id, 1) == Some("a line"),
+                    Passage::Write(transcript) => {
+                        transcript.push(*id, 1, "a line");
+                        false
+                    }
+                })
+                .collect();
+            texts.note_passage(&query, passage);
+            lines.len()
+        };
+        assert_eq!([pass(0..100), pass(0..100), pass(10..103)], [0, 100, 90], "it is kept");
+        assert_eq!([pass(60..130), pass(60..130), pass(60..130)], [40, 0, 70], "another one is written");
+        assert!(matches!(texts.transcript(&second_page("RIO", None, 0, 1), origin), Passage::Write(_)));
+        assert!(matches!(texts.transcript(&query, Origin::new("HOLNG", "16999")), Passage::Write(_)));
+    }
+
+    #[test]
+    fn a_transcript_that_is_too_large_is_not_kept_and_the_largest_is() {
+        let texts = RecordTexts::new(400_000);
+        let origin = Origin::new("HOLNG", "16384");
+        let query = second_page("HOLNG", None, 0, 1);
+        let mut transcript = Transcript::new(origin);
+        transcript.push(Uuid::nil(), 1, &"x".repeat(89_000));
+        assert!(!texts.is_too_large(&transcript));
+        texts.note_passage(&query, Passage::Write(transcript));
+        assert!(matches!(texts.transcript(&query, origin), Passage::Follow(_)));
+        let mut transcript = Transcript::new(origin);
+        transcript.push(Uuid::nil(), 1, &"x".repeat(90_001));
+        assert!(texts.is_too_large(&transcript));
     }
 
     #[test]

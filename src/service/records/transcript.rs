@@ -9,7 +9,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// A record is looked for among so many lines that come next: those between are not exported any more, or not to this reader.
-const LOOK_AHEAD: usize = 64;
+const REACH: usize = 64;
+/// Among twice as many after each that was not there, up to so many: in a sandbox, thousands of neighbours may have drafts.
+const LONGEST_REACH: usize = 4_096;
+/// After so many one after the other that were not there, nothing more is looked for.
+const MOST_ASTRAY: usize = 32;
 /// A transcript that lacks more than this part of the rows is written anew.
 const MOST_MISSED: usize = 16;
 
@@ -74,6 +78,9 @@ pub(super) enum Passage {
 pub(super) struct Follower {
     transcript: Arc<Transcript>,
     next: usize,
+    reach: usize,
+    /// How many were not there since the last one that was.
+    astray: usize,
     found: usize,
     missed: usize,
 }
@@ -81,14 +88,19 @@ pub(super) struct Follower {
 impl Follower {
     /// At the beginning of a transcript of these texts; one of others is none.
     pub fn of(transcript: Arc<Transcript>, origin: Origin) -> Option<Self> {
-        (transcript.origin == origin).then_some(Self { transcript, next: 0, found: 0, missed: 0 })
+        (transcript.origin == origin).then_some(Self { transcript, next: 0, reach: REACH, astray: 0, found: 0, missed: 0 })
     }
 
     /// The line of the record that comes next, if it is there in this version.
     pub fn find(&mut self, id: Uuid, version: i64) -> Option<&str> {
-        let mut ahead = self.transcript.lines[self.next..].iter().take(LOOK_AHEAD);
+        let mut ahead = self.transcript.lines[self.next..].iter().take(self.reach);
         let place = ahead.position(|line| line.id == id).map(|skipped| self.next + skipped);
-        self.next = place.map_or(self.next, |place| place + 1);
+        if let Some(place) = place {
+            (self.next, self.reach, self.astray) = (place + 1, REACH, 0);
+        } else {
+            self.astray += 1;
+            self.reach = if self.astray < MOST_ASTRAY { LONGEST_REACH.min(2 * self.reach) } else { 0 };
+        }
         let same = place.filter(|place| self.transcript.lines[*place].version == version);
         *if same.is_some() { &mut self.found } else { &mut self.missed } += 1;
         same.map(|place| self.transcript.line(place))
@@ -103,6 +115,7 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::Range;
 
     fn origin(name: &str) -> Origin {
         Origin::new("HOLNG", name)
@@ -141,9 +154,24 @@ mod tests {
     }
 
     #[test]
+    fn an_export_finds_its_place_again_behind_many_lines_that_are_left_out() {
+        let transcript = transcript_of(0..10_000);
+        let left_out = |gone: Range<u128>| (0..10_000).filter(move |id| !gone.contains(id));
+        // Some rows later: it looks further for each.
+        for (gone, lost) in [(100..164, 1), (100..300, 2), (100..3_000, 6)] {
+            let found = left_out(gone.start..gone.end + lost).collect();
+            assert_eq!(follow(&transcript, left_out(gone).map(|id| (id, 1))), (found, false));
+        }
+    }
+
+    #[test]
     fn an_export_that_lost_its_place_wants_another_transcript() {
-        let transcript = transcript_of(0..1_000);
-        assert_eq!(follow(&transcript, (0..1_000).filter(|id| !(100..300).contains(id)).map(|id| (id, 1))), ((0..100).collect(), true));
+        let transcript = transcript_of(0..10_000);
+        let behind_new_ones = |number: u128| (20_000..20_000 + number).chain(0..10_000).map(|id| (id, 1));
+        assert_eq!(follow(&transcript, behind_new_ones(31)), ((0..10_000).collect(), false));
+        assert_eq!(follow(&transcript, behind_new_ones(32)), (vec![], true));
+        let (found, is_outdated) = follow(&transcript, (0..100).chain(5_000..10_000).map(|id| (id, 1)));
+        assert_eq!((found.len(), is_outdated), (100, true));
         assert_eq!(follow(&transcript_of([]), [(1, 1)]), (vec![], true));
         assert_eq!(follow(&transcript_of([]), []), (vec![], false));
     }

@@ -120,9 +120,9 @@ struct Lines<'a> {
 impl<'a> Lines<'a> {
     fn new(query: &'a PageQuery, way: Texts, texts: &'a RecordTexts, origin: Option<Origin>) -> Self {
         let fields = query.fields.as_deref();
+        let origin = origin.map(|origin| origin.of_fields(fields));
         let passing = origin.filter(|_| way == Texts::Remembered && fields.is_some());
         let passage = passing.map(|origin| texts.transcript(query, origin));
-        let origin = origin.map(|origin| origin.of_fields(fields));
         Self { json: String::new(), fields, way, texts, origin, passage, holes: Holes::default() }
     }
 
@@ -194,6 +194,9 @@ impl<'a> Lines<'a> {
             && self.json.len() > begin
         {
             transcript.push(record.id, record.version, &self.json[begin..]);
+            if self.texts.is_too_large(transcript) {
+                self.passage = None;
+            }
         }
     }
 
