@@ -323,12 +323,14 @@ mod tests {
         let origin = Origin::new("HOLNG", "16384");
         let query = second_page("HOLNG", None, 0, 1);
         let mut transcript = Transcript::new(origin);
-        transcript.push(Uuid::nil(), 1, &"x".repeat(89_000));
-        assert!(!texts.is_too_large(&transcript));
+        for id in 0..87 {
+            transcript.push(Uuid::from_u128(id), 1, &"x".repeat(1_000));
+            assert!(!texts.is_too_large(&transcript), "room to grow is given back");
+        }
         texts.note_passage(&query, Passage::Write(transcript));
         assert!(matches!(texts.transcript(&query, origin), Passage::Follow(_)));
         let mut transcript = Transcript::new(origin);
-        transcript.push(Uuid::nil(), 1, &"x".repeat(90_001));
+        transcript.push(Uuid::nil(), 1, &"x".repeat(90_000));
         assert!(texts.is_too_large(&transcript));
     }
 

@@ -39,9 +39,9 @@ impl Transcript {
         Self { origin, lines: Vec::new(), text: String::new() }
     }
 
-    /// What it takes in memory.
+    /// What it takes in memory when it is finished; up to twice as much until then.
     pub fn bytes(&self) -> usize {
-        self.text.capacity() + self.lines.capacity() * size_of::<Line>()
+        self.text.len() + self.lines.len() * size_of::<Line>()
     }
 
     /// Adds the line of a record.
