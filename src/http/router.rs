@@ -93,13 +93,13 @@ pub fn router(state: AppState) -> Router {
         .layer(
             // From the outside in.
             ServiceBuilder::new()
-                .layer(middleware::from_fn(check_request_id))
+                .map_request(check_request_id)
                 .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
                 .layer(PropagateRequestIdLayer::x_request_id())
                 // What a failure was is logged where it is known; a shed request is counted, not logged: they come in thousands.
                 .layer(TraceLayer::new_for_http().make_span_with(request_span).on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
                 .layer(middleware::from_fn(count_requests))
-                .layer(middleware::from_fn(keep_plain_answers_possible))
+                .map_request(keep_plain_answers_possible)
                 .layer(compression())
                 .layer(middleware::from_fn(render_problems))
                 .layer(CatchPanicLayer::custom(problem_of_panic))
@@ -118,13 +118,13 @@ fn compression() -> CompressionLayer<impl Predicate> {
 }
 
 /// A client that refuses plain answers would get 406 for work that was done. It gets a plain one.
-async fn keep_plain_answers_possible(mut request: Request, next: Next) -> Response {
+fn keep_plain_answers_possible(mut request: Request) -> Request {
     let is_refusal = |item: &str| item.rsplit_once("q=").is_some_and(|(_, weight)| weight.trim().parse() == Ok(0.0));
     let refuses = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.split(',').any(is_refusal));
     if request.headers().get_all(header::ACCEPT_ENCODING).iter().any(refuses) {
         request.headers_mut().remove(header::ACCEPT_ENCODING);
     }
-    next.run(request).await
+    request
 }
 
 fn request_span(request: &Request) -> tracing::Span {
@@ -139,12 +139,12 @@ fn method_label(method: &Method) -> &'static str {
 }
 
 /// Takes away a request id of the client that could not be repeated in answers and logs; then a new one is made.
-async fn check_request_id(mut request: Request, next: Next) -> Response {
+fn check_request_id(mut request: Request) -> Request {
     let is_good = |value: &HeaderValue| value.to_str().is_ok_and(|text| (1..=128).contains(&text.trim().len()));
     if request.headers().get(REQUEST_ID).is_some_and(|value| !is_good(value)) {
         request.headers_mut().remove(REQUEST_ID);
     }
-    next.run(request).await
+    request
 }
 
 /// Counts and times requests by route, never by raw path.
