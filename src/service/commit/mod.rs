@@ -141,8 +141,10 @@ async fn check_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox) -> Resul
     let row = sqlx::query!(
         r#"
         with checked as (
-            select id, mirror_id, pfa_id, delta, base, published, broken_rules,
-                   has_conflict or broken_rules <> '{}' as is_conflict,
+            select id, mirror_id, pfa_id, is_conflict,
+                   case when is_conflict then
+                       jsonb_build_object('id', id, 'pfaId', pfa_id, 'rules', broken_rules,
+                                          'fields', pfa_comparison(delta, base, published)) end as conflict,
                    exists (select from pfa_mirror_history h
                             where h.organization_id = $1
                               and h.mirror_id = c.mirror_id
@@ -150,15 +152,14 @@ async fn check_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox) -> Resul
                               and h.after <> '{}'
                               and not h.is_arrival) as is_merge
               from pfa_compared($1) c
+             cross join lateral (select has_conflict or broken_rules <> '{}' as is_conflict offset 0) verdict
              where session_id = $2
                and (sync_state = 'draft' or conflict_stage = 'commit')
         )
         select array(select id        from checked where not is_conflict order by mirror_id) as "clean!",
                array(select mirror_id from checked where not is_conflict order by mirror_id) as "clean_records!",
                (select count(*)       from checked where not is_conflict and is_merge)       as "merged!",
-               (select coalesce(jsonb_agg(jsonb_build_object(
-                           'id', id, 'pfaId', pfa_id, 'rules', broken_rules,
-                           'fields', pfa_comparison(delta, base, published)) order by pfa_id collate "C"), '[]')
+               (select coalesce(jsonb_agg(conflict order by pfa_id collate "C"), '[]')
                   from checked where is_conflict)                                            as "conflicts!: Json<Vec<ConflictRow>>"
         "#,
         sandbox.organization,

@@ -147,7 +147,9 @@ async fn write_drafts(
                        where value <> before) change
              cross join lateral (select chosen.published || change.delta as merged offset 0) merge
         ), judged as (
-            select edited.*, new_delta <> coalesce(delta, '{}') as is_change,
+            -- Without whole records: each part below reads all of these, and ten thousand of them would go by way of the disk.
+            select id, pfa_id, version, modification_id, delta, base, base_version, base_change, change_reason, new_delta, new_base,
+                   new_delta <> coalesce(delta, '{}') as is_change,
                    case when obstacles <> '{}' then obstacles
                         when new_delta <> coalesce(delta, '{}') then pfa_broken_rules(merged, new_delta)
                         else '{}' end as broken
