@@ -7,6 +7,7 @@ use pfa_vanguard::db::{migrate, pool};
 use pfa_vanguard::error::Error;
 use pfa_vanguard::service::PfaMirrorService;
 use secrecy::ExposeSecret as _;
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, PgPool};
 use std::path::Path;
 use std::time::Duration;
@@ -26,37 +27,31 @@ pub struct Bed {
     pub forgetful: Client,
     /// A plain prepared connection, for the floor.
     pub bare: PgConnection,
-    /// One as the original design sets it: much memory, and PostgreSQL's defaults else.
-    pub original: PgConnection,
+    /// One as the original design sets it: much memory, and PostgreSQL's defaults else; nothing when it is not measured.
+    pub original: Option<PgConnection>,
     /// The organization with most records, three in ten of them.
     pub largest: String,
 }
 
 impl Bed {
     /// Generates the records (once), writes 10,000 modifications, and lets everything settle.
-    pub async fn prepare(records: u64) -> Self {
+    pub async fn prepare(records: u64, with_original: bool) -> Self {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{records}"));
         fill(&dir, records);
         let server = start(&dir).await;
         let options = pool::connect_options(server.url().expose_secret(), Duration::from_hours(1)).unwrap();
         let pool = pool::pool_options(4).connect_with(options.clone()).await.unwrap();
         migrate::migrate(&pool).await.unwrap();
-        let has_literal: bool = sqlx::query_scalar("select to_regnamespace('literal') is not null").fetch_one(&pool).await.unwrap();
-        if !has_literal {
-            println!("Building the original design beside ours");
-            let mut connection = options.clone().options([("statement_timeout", "0")]).connect().await.unwrap();
-            sqlx::raw_sql(include_str!("literal.sql")).execute(&mut connection).await.unwrap();
-        }
+        let original = if with_original { Some(build_original(&pool, &options).await) } else { None };
         let largest: String = sqlx::query_scalar("select organization_id from pfa_mirror group by 1 order by count(*) desc limit 1")
             .fetch_one(&pool)
             .await
             .unwrap();
-        let original = options.clone().options([("jit", "on"), ("work_mem", "128MB"), ("plan_cache_mode", "auto")]);
         let bed = Self {
             client: Client::of(api(pool.clone())).await,
             forgetful: Client::of(api_of(PfaMirrorService::new(pool.clone()).with_text_memory(0), 4)).await,
             bare: options.connect().await.unwrap(),
-            original: original.connect().await.unwrap(),
+            original,
             server,
             pool,
             largest,
@@ -75,13 +70,10 @@ impl Bed {
         .await
         .unwrap();
         self.modify().await;
-        for table in ["pfa_mirror", "pfa_overlay", "pfa_modification", "literal.pfa_mirror", "literal.pfa_modification"] {
-            sqlx::query(AssertSqlSafe(format!("vacuum (analyze) {table}"))).execute(&self.pool).await.unwrap();
+        self.vacuum(&["pfa_mirror", "pfa_overlay", "pfa_modification"]).await;
+        if self.original.is_some() {
+            self.modify_original().await;
         }
-        sqlx::raw_sql("refresh materialized view literal.pfa_kpi_summary; refresh materialized view literal.pfa_timeline_bounds")
-            .execute(&self.pool)
-            .await
-            .unwrap();
         // A large commit has the summaries refreshed in the background: its lock tells when it is done.
         let service = PfaMirrorService::new(self.pool.clone());
         while let Err(error) = service.refresh_views("manual").await {
@@ -121,12 +113,43 @@ impl Bed {
                          where m.organization_id = s.organization_id and m.forecast_start is not null and m.id < begin.place order by m.id limit 100)
                        limit 100) picked) m;
              select pfa_rebuild_overlay(organization_id) from organizations;
-             update organizations set change_number = change_number + 1;
-             truncate literal.pfa_modification;
-             insert into literal.pfa_modification
-             select id, organization_id, mirror_id, user_id, session_id, sync_state, delta, modified_fields, base_version, current_version, committed_at
-               from pfa_modification;"
+             update organizations set change_number = change_number + 1;"
         );
         sqlx::raw_sql(AssertSqlSafe(statements)).execute(&self.pool).await.unwrap();
     }
+
+    /// The same modifications in the original design, and its summaries of them.
+    async fn modify_original(&self) {
+        sqlx::raw_sql(
+            "truncate literal.pfa_modification;
+             insert into literal.pfa_modification
+             select id, organization_id, mirror_id, user_id, session_id, sync_state, delta, modified_fields, base_version, current_version, committed_at
+               from pfa_modification",
+        )
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        self.vacuum(&["literal.pfa_mirror", "literal.pfa_modification"]).await;
+        sqlx::raw_sql("refresh materialized view literal.pfa_kpi_summary; refresh materialized view literal.pfa_timeline_bounds")
+            .execute(&self.pool)
+            .await
+            .unwrap();
+    }
+
+    async fn vacuum(&self, tables: &[&str]) {
+        for table in tables {
+            sqlx::query(AssertSqlSafe(format!("vacuum (analyze) {table}"))).execute(&self.pool).await.unwrap();
+        }
+    }
+}
+
+/// Builds the original design beside ours, unless an earlier run did; gives a connection as it sets them.
+async fn build_original(pool: &PgPool, options: &PgConnectOptions) -> PgConnection {
+    let is_there: bool = sqlx::query_scalar("select to_regnamespace('literal') is not null").fetch_one(pool).await.unwrap();
+    if !is_there {
+        println!("Building the original design beside ours");
+        let mut connection = options.clone().options([("statement_timeout", "0")]).connect().await.unwrap();
+        sqlx::raw_sql(include_str!("literal.sql")).execute(&mut connection).await.unwrap();
+    }
+    options.clone().options([("jit", "on"), ("work_mem", "128MB"), ("plan_cache_mode", "auto")]).connect().await.unwrap()
 }
