@@ -199,7 +199,7 @@ pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
     readings.extend(rows::readings(&bed.largest, report.records));
     for mut reading in readings {
         if bed.original.is_none() {
-            reading.literal = None;
+            (reading.literal, reading.at_least) = (None, None);
         }
         let body = bed.client.get_or_post(&reading.path, &reading.body).await;
         compare(bed, &reading, &body, &touched).await;
@@ -269,6 +269,11 @@ async fn compare(bed: &mut Bed, reading: &Reading, body: &str, touched: &BTreeSe
         let ends = [&ours, &theirs].map(|rows| rows.last().map_or(String::new(), start_of));
         let is_page = reading.path.contains("limit=") || !reading.body.is_empty();
         let end = if is_page { ends.iter().min() } else { None };
+        // Ten million records begin a thousand a day, and of one day the original design says no order.
+        if is_page && [ours.first(), theirs.first()].into_iter().flatten().all(|row| Some(&start_of(row)) == end) {
+            assert_eq!(ends[0], ends[1], "{}: another day", reading.name);
+            continue;
+        }
         let [ours, theirs] = [&ours, &theirs].map(|rows| untouched(rows, touched, end));
         assert!(!ours.is_empty() && ours == theirs, "{}: {} rows of ours, {} of theirs", reading.name, ours.len(), theirs.len());
     }
