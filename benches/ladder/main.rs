@@ -7,7 +7,7 @@
 //! `cargo bench --bench ladder` builds (once) a cluster of 1,000,000 records below `target/`, measures, and writes
 //! the report there as JSON. `LADDER_RECORDS`, `LADDER_ROUNDS` and `LADDER_PARTS` (of readings, refresh,
 //! sandboxes, storage, loads) change what is measured; without the part `original` there is no original design, which
-//! takes as much room and time again as ours. With `LADDER_RECORDED=file` it fails when a ratio is twice as bad
+//! takes a third of the room. With `LADDER_RECORDED=file` it fails when a ratio is twice as bad
 //! as in that report.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
