@@ -276,10 +276,14 @@ async fn compare(bed: &mut Bed, reading: &Reading, body: &str, touched: &BTreeSe
         } else if is_page {
             // The original design says no order of one day: up to the earlier of both last days the same rows are in both.
             let end = [&ours, &theirs].map(|rows| rows.last().map_or(String::new(), start_of)).into_iter().min().unwrap();
-            [&mut ours, &mut theirs].into_iter().for_each(|rows| rows.retain(|row| start_of(row) < end));
+            for rows in [&mut ours, &mut theirs] {
+                rows.retain(|row| start_of(row) < end);
+            }
         }
         if !has_order {
-            [&mut ours, &mut theirs].into_iter().for_each(|rows| rows.sort_by_key(|row| row["pfaId"].to_string()));
+            for rows in [&mut ours, &mut theirs] {
+                rows.sort_by_key(|row| row["pfaId"].to_string());
+            }
         }
         assert!(!ours.is_empty() && ours == theirs, "{}: {} rows of ours, {} of theirs", reading.name, ours.len(), theirs.len());
     }
