@@ -115,7 +115,7 @@ impl Work {
     async fn check(&self, service: &PfaMirrorService, pool: &PgPool) {
         checks::check_overlay(pool, &self.sandbox.organization).await;
         let reader = Reader { organization: self.sandbox.organization.clone(), user: self.sandbox.user.clone(), session: None };
-        checks::check_kpis(service, pool, &reader).await;
+        checks::check_summaries(service, pool, &reader).await;
         checks::check_numbers(pool, &self.sandbox.organization).await;
     }
 }

@@ -301,3 +301,20 @@ async fn a_timeline_is_read_from_its_index_alone() {
     // How many rows are looked up all the same, because they are young, is up to the other work on this server.
     assert_eq!(scan["Node Type"], "Index Only Scan", "{plan:#}");
 }
+
+/// The refresh of the timeline looks at the ends of indexes, and counts no record where the KPI summary has counted.
+#[tokio::test]
+async fn the_refresh_of_the_timeline_reads_no_organization() {
+    let app = demo_world().await;
+    app.service.refresh_views("test").await.unwrap();
+    let definition: String = sqlx::query_scalar("select pg_get_viewdef('pfa_timeline_bounds')").fetch_one(app.pool()).await.unwrap();
+    let explain = format!("explain (analyze, format json) {definition}");
+    let plan: Value = sqlx::query_scalar(sqlx::AssertSqlSafe(explain)).fetch_one(app.pool()).await.unwrap();
+    let nodes = nodes(&plan[0]["Plan"]);
+    let scans: Vec<_> = nodes.iter().filter(|node| node["Relation Name"] == "pfa_mirror" && node["Actual Loops"] != 0).collect();
+    assert_eq!(scans.len(), 6, "one for each bound: {plan:#}");
+    for scan in scans {
+        let rows = scan["Actual Rows"].as_f64().unwrap() + scan["Rows Removed by Filter"].as_f64().unwrap_or_default();
+        assert!(rows <= 3.0, "{plan:#}");
+    }
+}

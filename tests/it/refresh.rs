@@ -1,8 +1,11 @@
 //! The refresh: never two at once, every run logged, a failure is visible and harmless, readers go on.
 
+use crate::support::checks::check_summaries;
+use crate::support::planner::{ORG, planners_app};
 use crate::support::{TestApp, test_app};
 use pfa_vanguard::error::Error;
 use pfa_vanguard::jobs::{Jobs, Schedule, check_cron, run_refresh};
+use pfa_vanguard::service::Reader;
 use pfa_vanguard::shutdown::Shutdown;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -58,6 +61,35 @@ async fn a_failing_refresh_is_logged_and_visible_and_the_next_one_heals() {
     run_refresh(&app.service).await;
     assert_eq!(outcomes(&app).await, ["completed", "failed"]);
     assert_eq!(app.get("/readyz").await.json()["lastRefreshFailed"], false);
+}
+
+async fn check(app: &TestApp, organization: &str) {
+    let reader = Reader { organization: organization.into(), user: "ana".into(), session: None };
+    check_summaries(&app.service, app.pool(), &reader).await;
+}
+
+#[tokio::test]
+async fn a_publication_while_the_views_are_refreshed_is_counted_once() {
+    let app = planners_app().await;
+    app.service.save_organization("LATE", "LATE").await.unwrap();
+    app.service.refresh_views("test").await.unwrap();
+    // What the refresh does, with publications between its two views: a new first start, one record fewer, an organization's first record.
+    let mut refresh = app.pool().begin().await.unwrap();
+    sqlx::query("refresh materialized view concurrently pfa_kpi_summary").execute(&mut *refresh).await.unwrap();
+    app.planner("ana").publish("1", json!({"forecastStart": "2020-01-01"})).await;
+    app.planner("ana").publish("3", json!({"isDiscontinued": true})).await;
+    app.load("LATE", &[json!({"pfaId": "1", "forecastStart": "2021-01-01"}).as_object().unwrap().clone()]).await;
+    sqlx::query("refresh materialized view concurrently pfa_timeline_bounds").execute(&mut *refresh).await.unwrap();
+    refresh.commit().await.unwrap();
+    for organization in [ORG, "OTHER", "LATE"] {
+        check(&app, organization).await;
+    }
+    let timeline = app.planner("ana").get("timeline").await.json();
+    assert_eq!((&timeline["forecast"]["start"], &timeline["recordCount"], &timeline["actualizedCount"]), (&json!("2020-01-01"), &json!(3), &json!(0)));
+    app.service.refresh_views("test").await.unwrap();
+    for organization in [ORG, "OTHER", "LATE"] {
+        check(&app, organization).await;
+    }
 }
 
 #[tokio::test]

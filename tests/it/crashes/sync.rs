@@ -132,7 +132,7 @@ impl World {
         checks::check_overlay(pool, ORGANIZATION).await;
         checks::check_numbers(pool, ORGANIZATION).await;
         let reader = Reader { organization: ORGANIZATION.into(), user: "ana".into(), session: None };
-        checks::check_kpis(service, pool, &reader).await;
+        checks::check_summaries(service, pool, &reader).await;
     }
 }
 

@@ -171,7 +171,7 @@ impl Arena {
         for (number, sandbox) in readers {
             let (session, user) = sandbox.unzip();
             let reader = Reader { organization: self.organization.clone(), user: user.unwrap_or("ana").to_owned(), session };
-            checks::check_kpis(&self.services.pair[number % 2], &self.services.observer, &reader).await;
+            checks::check_summaries(&self.services.pair[number % 2], &self.services.observer, &reader).await;
         }
         checks::check_numbers(&self.services.observer, &self.organization).await;
     }

@@ -1,5 +1,6 @@
-//! What must hold of an organization after whatever happened: the overlay, the KPIs, the numbers.
+//! What must hold of an organization after whatever happened: the overlay, the summaries, the numbers.
 
+use chrono::NaiveDate;
 use pfa_vanguard::service::{PfaMirrorService, Reader};
 use rust_decimal::Decimal;
 use sqlx::PgPool;
@@ -17,8 +18,31 @@ pub async fn check_overlay(pool: &PgPool, organization: &str) {
 
 type Groups = BTreeMap<[Option<String>; 3], (i64, Decimal, Decimal)>;
 
-/// A reader's KPIs are the plain sum of the records that it sees, to the last digit.
-pub async fn check_kpis(service: &PfaMirrorService, pool: &PgPool, reader: &Reader) {
+/// A reader's KPIs and timeline are the plain sums and bounds of the records that it sees.
+pub async fn check_summaries(service: &PfaMirrorService, pool: &PgPool, reader: &Reader) {
+    check_kpis(service, pool, reader).await;
+    check_timeline(service, pool, reader).await;
+}
+
+async fn check_timeline(service: &PfaMirrorService, pool: &PgPool, reader: &Reader) {
+    let (first, last, counts): ([Option<NaiveDate>; 3], [Option<NaiveDate>; 3], [i64; 2]) = sqlx::query_as(
+        "select array[min(original_start), min(forecast_start), min(actual_start)], array[max(original_end), max(forecast_end), max(actual_end)],
+                array[count(*), count(*) filter (where is_actualized)]
+           from pfa_merged($1, $2)
+          where not is_discontinued",
+    )
+    .bind(&reader.organization)
+    .bind(reader.session)
+    .fetch_one(pool)
+    .await
+    .unwrap();
+    let timeline = service.find_timeline(reader).await.unwrap();
+    let layers = [timeline.plan, timeline.forecast, timeline.actual];
+    let found = (layers.map(|layer| layer.start), layers.map(|layer| layer.end), [timeline.record_count, timeline.actualized_count]);
+    assert_eq!(found, (first, last, counts), "timeline of {reader:?}");
+}
+
+async fn check_kpis(service: &PfaMirrorService, pool: &PgPool, reader: &Reader) {
     let rows: Vec<(Option<String>, Option<String>, Option<String>, i64, Decimal, Decimal)> = sqlx::query_as(
         "select category, source, dor, count(*),
                 sum(case source when 'Purchase' then purchase_price else coalesce(greatest(original_end - original_start, 0) * monthly_rate, 0) end),

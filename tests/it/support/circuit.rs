@@ -163,6 +163,6 @@ impl Circuit {
         checks::check_overlay(self.app.pool(), &self.organization).await;
         checks::check_numbers(self.app.pool(), &self.organization).await;
         let reader = Reader { organization: self.organization.clone(), user: "ana".into(), session: None };
-        checks::check_kpis(&self.app.service, self.app.pool(), &reader).await;
+        checks::check_summaries(&self.app.service, self.app.pool(), &reader).await;
     }
 }
