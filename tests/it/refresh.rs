@@ -85,7 +85,10 @@ async fn a_publication_while_the_views_are_refreshed_is_counted_once() {
         check(&app, organization).await;
     }
     let timeline = app.planner("ana").get("timeline").await.json();
-    assert_eq!((&timeline["forecast"]["start"], &timeline["recordCount"], &timeline["actualizedCount"]), (&json!("2020-01-01"), &json!(3), &json!(0)));
+    assert_eq!(
+        (&timeline["forecast"]["start"], &timeline["recordCount"], &timeline["actualizedCount"]),
+        (&json!("2020-01-01"), &json!(3), &json!(0))
+    );
     app.service.refresh_views("test").await.unwrap();
     for organization in [ORG, "OTHER", "LATE"] {
         check(&app, organization).await;
