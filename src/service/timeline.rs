@@ -42,7 +42,7 @@ struct TimelineRow {
     forecast_end: Option<NaiveDate>,
     actual_start: Option<NaiveDate>,
     actual_end: Option<NaiveDate>,
-    /// Nothing when the view has no row of the organization.
+    /// Nothing when the view has none: the organization is new, or had no records at the refresh.
     record_count: Option<i64>,
     actualized_count: Option<i64>,
     refreshed_at: Option<DateTime<Utc>>,
@@ -69,7 +69,7 @@ impl PfaMirrorService {
     pub async fn find_timeline(&self, reader: &Reader) -> Result<Timeline> {
         if reader.session.is_none() {
             let row = self.select_refreshed_timeline(&reader.organization).await?;
-            if row.is_current == Some(true) {
+            if row.is_current == Some(true) && row.record_count.is_some() {
                 return Ok(row.into());
             }
         }
@@ -79,7 +79,10 @@ impl PfaMirrorService {
     async fn look_at_timeline(&self, reader: &Reader) -> Result<Timeline> {
         let row = self.select_live_timeline(reader).await?;
         refusal(row.refusal.as_deref(), &reader.organization)?;
-        if row.record_count.is_some() { Ok(row.into()) } else { Ok(self.compute_timeline(reader).await?.into()) }
+        if row.record_count.is_some() {
+            return Ok(row.into());
+        }
+        Ok(TimelineRow { refreshed_at: row.refreshed_at, ..self.compute_timeline(reader).await? }.into())
     }
 
     async fn select_refreshed_timeline(&self, organization: &str) -> Result<TimelineRow> {

@@ -96,6 +96,25 @@ async fn a_publication_while_the_views_are_refreshed_is_counted_once() {
 }
 
 #[tokio::test]
+async fn the_first_records_of_an_organization_are_counted_without_a_refresh() {
+    let app = app().await;
+    app.service.save_organization("LATE", "LATE").await.unwrap();
+    app.service.refresh_views("test").await.unwrap();
+    let timeline = app.get("/api/v1/orgs/LATE/timeline").await.json();
+    assert_eq!((&timeline["recordCount"], &timeline["forecast"]["start"]), (&json!(0), &json!(null)));
+    assert!(timeline["refreshedAt"].is_string());
+    let record = |id: &str| json!({"pfaId": id, "forecastStart": "2021-01-01", "isActualized": id == "2"}).as_object().unwrap().clone();
+    for records in [vec![record("1"), record("2")], vec![record("3")]] {
+        app.load("LATE", &records).await;
+        check(&app, "LATE").await;
+    }
+    let counts = app.get("/api/v1/orgs/LATE/timeline").await.json();
+    assert_eq!((&counts["recordCount"], &counts["actualizedCount"]), (&json!(3), &json!(1)));
+    app.service.refresh_views("test").await.unwrap();
+    check(&app, "LATE").await;
+}
+
+#[tokio::test]
 async fn the_schedule_runs_the_refresh_and_stops() {
     let app = app().await;
     let shutdown = Shutdown::default();
