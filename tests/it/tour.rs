@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What a reader waits for, such as the next look into PEMS, comes within this time.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 /// The write-back of the demo may come at any moment; the tour tells what there is before it does.
 const PAUSE: [(&str, &str); 2] = [("### A conflict", "pause"), ("### The circle with PEMS", "resume")];
 
