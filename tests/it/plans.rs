@@ -302,7 +302,7 @@ async fn a_timeline_is_read_from_its_index_alone() {
     assert_eq!(scan["Node Type"], "Index Only Scan", "{plan:#}");
 }
 
-/// The refresh of the timeline looks at the ends of indexes, and counts no record where the KPI summary has counted.
+/// The refresh of the timeline looks at the ends of indexes, and counts no record.
 #[tokio::test]
 async fn the_refresh_of_the_timeline_reads_no_organization() {
     let app = demo_world().await;
