@@ -5,16 +5,17 @@
 //! second is told. A merge that would break a rule (my end before your start) is a conflict, too.
 
 mod answer;
+mod drafts;
 mod publish;
 
-use crate::domain::conflict::{Comparison, ConflictingFields, FieldConflict};
+use crate::domain::conflict::FieldConflict;
 use crate::error::Result;
 use crate::service::PfaMirrorService;
 use crate::service::publication::{next_publication, rebuild_overlay};
 use crate::service::sessions::{Sandbox, Workspace};
-use publish::publish_drafts;
+use drafts::publish_clean_drafts;
+use publish::show_to_everybody;
 use serde::{Deserialize, Serialize};
-use sqlx::types::Json;
 use uuid::Uuid;
 
 /// How conflicts are met.
@@ -81,14 +82,6 @@ pub struct CommitConflict {
     pub rules: Vec<String>,
 }
 
-/// The drafts of a session, compared with what is published.
-struct Checked {
-    clean: Vec<Uuid>,
-    clean_records: Vec<Uuid>,
-    merged: i64,
-    conflicts: Vec<CommitConflict>,
-}
-
 impl PfaMirrorService {
     /// Commits a sandbox. A refused commit is a report, too.
     ///
@@ -105,29 +98,29 @@ impl PfaMirrorService {
         if let Some(report) = answer::find(workspace.connection(), sandbox, commit.mode, key).await? {
             return Ok(report);
         }
-        let checked = check_drafts(&mut workspace, sandbox).await?;
-        let is_refused = commit.mode == CommitMode::Atomic && !checked.conflicts.is_empty();
+        let compared = publish_clean_drafts(&mut workspace, sandbox, commit).await?;
+        let is_refused = commit.mode == CommitMode::Atomic && !compared.conflicts.is_empty();
         let mut report = CommitReport {
-            committed: if is_refused { 0 } else { i64::try_from(checked.clean.len()).unwrap_or(i64::MAX) },
-            merged: if is_refused { 0 } else { checked.merged },
+            committed: if is_refused { 0 } else { i64::try_from(compared.clean.len()).unwrap_or(i64::MAX) },
+            merged: if is_refused { 0 } else { compared.merged },
             conflicts: Vec::new(),
             dry_run: commit.is_dry_run,
             refused: is_refused,
-            closed: checked.conflicts.is_empty() && !commit.is_dry_run,
+            closed: compared.conflicts.is_empty() && !commit.is_dry_run,
         };
         if commit.is_dry_run {
             workspace.abandon().await?;
-            return Ok(CommitReport { conflicts: checked.conflicts, ..report });
+            return Ok(CommitReport { conflicts: compared.conflicts, ..report });
         }
-        mark_conflicts(&mut workspace, sandbox, &checked).await?;
-        if !is_refused && !checked.clean.is_empty() {
-            publish_drafts(&mut workspace, sandbox, &checked.clean, &checked.clean_records).await?;
+        if let Some(publication) = compared.publication {
+            show_to_everybody(&mut workspace, sandbox, publication, &compared.clean).await?;
             workspace.forget_steps().await?;
         }
+        mark_conflicts(&mut workspace, sandbox, &compared.conflicts).await?;
         if report.closed {
             close_session(&mut workspace, sandbox).await?;
         }
-        report.conflicts = checked.conflicts;
+        report.conflicts = compared.conflicts;
         if let Some(key) = key {
             answer::save(workspace.connection(), sandbox, commit.mode, key, &report).await?;
         }
@@ -136,57 +129,10 @@ impl PfaMirrorService {
     }
 }
 
-/// Compares every draft of the session with what is published now.
-async fn check_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox) -> Result<Checked> {
-    let row = sqlx::query!(
-        r#"
-        with checked as (
-            select id, mirror_id, pfa_id, is_conflict,
-                   case when is_conflict then
-                       jsonb_build_object('id', id, 'pfaId', pfa_id, 'rules', broken_rules,
-                                          'fields', pfa_comparison(delta, base, published)) end as conflict,
-                   exists (select from pfa_mirror_history h
-                            where h.organization_id = $1
-                              and h.mirror_id = c.mirror_id
-                              and h.change_number > c.base_change
-                              and h.after <> '{}'
-                              and not h.is_arrival) as is_merge
-              from pfa_compared($1) c
-             cross join lateral (select has_conflict or broken_rules <> '{}' as is_conflict offset 0) verdict
-             where session_id = $2
-               and (sync_state = 'draft' or conflict_stage = 'commit')
-        )
-        select array(select id        from checked where not is_conflict order by mirror_id) as "clean!",
-               array(select mirror_id from checked where not is_conflict order by mirror_id) as "clean_records!",
-               (select count(*)       from checked where not is_conflict and is_merge)       as "merged!",
-               (select coalesce(jsonb_agg(conflict order by pfa_id collate "C"), '[]')
-                  from checked where is_conflict)                                            as "conflicts!: Json<Vec<ConflictRow>>"
-        "#,
-        sandbox.organization,
-        sandbox.session,
-    )
-    .fetch_one(workspace.connection())
-    .await?;
-    let conflicts = row.conflicts.0.into_iter().map(|ConflictRow { id, pfa_id, rules, fields }| {
-        let ConflictingFields { fields, rules } = ConflictingFields::of(fields, &rules);
-        CommitConflict { id, pfa_id, fields, rules }
-    });
-    Ok(Checked { clean: row.clean, clean_records: row.clean_records, merged: row.merged, conflicts: conflicts.collect() })
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ConflictRow {
-    id: Uuid,
-    pfa_id: String,
-    rules: Vec<String>,
-    fields: Vec<Comparison>,
-}
-
 /// Drafts in conflict become `conflict`, which everybody sees on the record; those that were and are
 /// clean now become drafts again.
-async fn mark_conflicts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, checked: &Checked) -> Result<()> {
-    let conflicts: Vec<_> = checked.conflicts.iter().map(|conflict| conflict.id).collect();
+async fn mark_conflicts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, conflicts: &[CommitConflict]) -> Result<()> {
+    let conflicts: Vec<_> = conflicts.iter().map(|conflict| conflict.id).collect();
     let changed = sqlx::query_scalar!(
         r#"
         update pfa_modification
