@@ -6,7 +6,7 @@
 //! their own, and so a line of their own. A body is read before its request joins the line: a slow client
 //! keeps nobody waiting but itself.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::problem::Problem;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -121,7 +121,7 @@ fn overloaded(wait: Duration) -> Response {
 }
 
 /// Middleware of the routes that work with the database.
-pub(super) async fn admit(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(super) async fn admit(State(state): State<Shared>, request: Request, next: Next) -> Response {
     // Whether the service lives must be known when it is busy.
     if !request.uri().path().starts_with("/api/") {
         return next.run(request).await;

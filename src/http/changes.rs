@@ -2,7 +2,7 @@
 
 use crate::domain::conflict::Comparison;
 use crate::domain::cost::round_to_cents;
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::extract::{Caller, Path};
 use crate::http::list::{ListInfo, ListPage, ListParameters};
 use crate::http::number::serialize_decimal;
@@ -123,7 +123,7 @@ impl From<Change> for ChangeAnswer {
     responses((status = 200, body = ChangeList), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list_changes(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, session)): Path<(String, String)>,
     caller: Caller,
     mut parameters: Parameters,

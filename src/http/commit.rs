@@ -1,6 +1,6 @@
 //! `POST /orgs/{org}/sessions/{session}/commit`.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::{NoKeys, OptionalJson};
 use crate::http::conflicts::FieldConflictAnswer;
 use crate::http::extract::{Caller, Path};
@@ -84,7 +84,7 @@ impl From<CommitReport> for CommitAnswer {
         (status = 415, body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json", description = "The key was used for another commit")))]
 pub(super) async fn commit_session(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, session)): Path<(String, String)>,
     caller: Caller,
     headers: HeaderMap,

@@ -1,7 +1,7 @@
 //! `/orgs/{org}/conflicts`: list them, resolve one or many.
 
 use crate::domain::conflict::{FieldConflict, Resolution};
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::Json;
 use crate::http::extract::{Caller, Path};
 use crate::http::list::{ListInfo, ListPage, ListParameters};
@@ -93,7 +93,7 @@ impl From<Conflict> for ConflictAnswer {
     responses((status = 200, body = ConflictList), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list_conflicts(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     caller: Caller,
     mut parameters: Parameters,
@@ -154,7 +154,7 @@ impl From<Resolved> for ResolvedAnswer {
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn resolve_conflict(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, id)): Path<(String, String)>,
     caller: Caller,
     mut parameters: Parameters,
@@ -223,7 +223,7 @@ impl From<RefusedResolution> for RefusedResolutionAnswer {
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn resolve_conflicts(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     caller: Caller,
     mut parameters: Parameters,

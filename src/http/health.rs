@@ -2,7 +2,7 @@
 
 use crate::db::migrate;
 use crate::error::Error;
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::problem::Problem;
 use axum::Json;
 use axum::extract::State;
@@ -50,7 +50,7 @@ pub struct ReadinessAnswer {
 /// Whether the service can answer: database, migrations, age of the last refresh.
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "checkReadiness",
     responses((status = 200, body = ReadinessAnswer), (status = 503, body = ReadinessAnswer)))]
-pub(super) async fn check_readiness(State(state): State<AppState>) -> Result<impl IntoResponse, Problem> {
+pub(super) async fn check_readiness(State(state): State<Shared>) -> Result<impl IntoResponse, Problem> {
     // Probes give up sooner than requests do.
     let readiness = tokio::time::timeout(PROBE_TIME, state.service.check_readiness()).await.map_err(|_| Error::StatementTimeout)??;
     let is_ready = readiness.migration >= migrate::newest();
@@ -67,6 +67,6 @@ pub(super) async fn check_readiness(State(state): State<AppState>) -> Result<imp
 /// Metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "readMetrics",
     responses((status = 200, body = String, content_type = "text/plain")))]
-pub(super) async fn read_metrics(State(state): State<AppState>) -> impl IntoResponse {
+pub(super) async fn read_metrics(State(state): State<Shared>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render())
 }

@@ -1,6 +1,6 @@
 //! `GET /orgs/{org}/records/{pfaId}/history`.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::extract::{Caller, Path};
 use crate::http::list::{ListInfo, ListPage, ListParameters};
 use crate::http::parameters::Parameters;
@@ -85,7 +85,7 @@ impl From<HistoryEntry> for HistoryAnswer {
     responses((status = 200, body = HistoryList), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list_history(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, pfa_id)): Path<(String, String)>,
     _: Caller,
     mut parameters: Parameters,

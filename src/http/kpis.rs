@@ -1,7 +1,7 @@
 //! `GET /orgs/{org}/kpis`.
 
 use crate::domain::kpi::{Dimension, Figures, Split, group_by};
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::etag::weakly_tagged_json;
 use crate::http::extract::{Caller, Path};
 use crate::http::number::serialize_decimal;
@@ -116,7 +116,7 @@ impl From<Split> for Totals {
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn get_kpis(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     caller: Caller,
     headers: HeaderMap,

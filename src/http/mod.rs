@@ -30,9 +30,12 @@ use crate::pems::PemsClient;
 use crate::service::PfaMirrorService;
 use crate::service::write_back::WriteBackOptions;
 use metrics_exporter_prometheus::PrometheusHandle;
+use std::sync::Arc;
 
-/// What handlers work with.
-#[derive(Clone)]
+/// What handlers work with; one pointer, because every layer of a route copies it for each request.
+pub(crate) type Shared = Arc<AppState>;
+
+/// The parts of it.
 pub struct AppState {
     /// The service.
     pub service: PfaMirrorService,

@@ -1,6 +1,6 @@
 //! `GET /orgs`.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::etag::weakly_tagged_json;
 use crate::http::extract::Caller;
 use crate::http::parameters::Parameters;
@@ -42,7 +42,7 @@ pub struct OrganizationOverview {
 #[utoipa::path(get, path = "/api/v1/orgs", tag = "organizations", operation_id = "listOrganizations",
     responses((status = 200, body = OrganizationList), (status = 400, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list_organizations(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     _: Caller,
     headers: HeaderMap,
     parameters: Parameters,

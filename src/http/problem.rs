@@ -3,9 +3,7 @@
 
 use crate::domain::fault::Fault;
 use crate::error::{Error, RefusedEdit, in_one_line};
-use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -265,7 +263,7 @@ impl From<Error> for Problem {
 }
 
 impl IntoResponse for Problem {
-    /// The problem travels in the extensions until [`render_problems`] knows the request's id.
+    /// The problem travels in the extensions until [`render_problem`] knows the request's id.
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();
@@ -274,11 +272,10 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Middleware: writes the body of problems, with the id of their request.
-pub async fn render_problems(request: Request, next: Next) -> Response {
-    let request_id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).map(str::to_owned);
-    let mut response = next.run(request).await;
+/// Writes the body of a problem, with the id of its request, which the answer bears.
+pub fn render_problem(mut response: Response) -> Response {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let request_id = response.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).map(str::to_owned);
     let problem = Problem { request_id, ..problem };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

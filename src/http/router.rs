@@ -1,10 +1,11 @@
 //! All routes, declared once: the same list makes the router and the OpenAPI document.
 
 use crate::http::admission::{MAX_BODY_BYTES, admit};
-use crate::http::problem::{Problem, render_problems};
+use crate::http::problem::{Problem, render_problem};
 use crate::http::sync::{dead_letters, pending, runs, start, write_back};
 use crate::http::{
-    AppState, changes, commit, conflicts, docs, edits, health, history, kpis, operations, organizations, records, sessions, timeline,
+    AppState, Shared, changes, commit, conflicts, docs, edits, health, history, kpis, operations, organizations, records, sessions,
+    timeline,
 };
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
@@ -12,6 +13,7 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Version
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Instant;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -29,7 +31,7 @@ use utoipa_axum::routes;
 const REQUEST_ID: &str = "x-request-id";
 /// Smallest answer that is compressed.
 const LEAST_COMPRESSED_BYTES: u64 = 8 * 1024;
-fn api() -> OpenApiRouter<AppState> {
+fn api() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(docs::ApiDocument::openapi())
         .routes(routes!(health::check_liveness))
         .routes(routes!(health::check_readiness))
@@ -75,7 +77,7 @@ pub fn document() -> Document {
     api_with_document().1
 }
 
-fn api_with_document() -> (Router<AppState>, Document) {
+fn api_with_document() -> (Router<Shared>, Document) {
     let (router, mut document) = api().split_for_parts();
     docs::add_common_answers(&mut document);
     (router, document)
@@ -84,6 +86,7 @@ fn api_with_document() -> (Router<AppState>, Document) {
 /// The whole service as one router.
 pub fn router(state: AppState) -> Router {
     let (router, document) = api_with_document();
+    let state = Arc::new(state);
     router
         .layer(middleware::from_fn_with_state(state.clone(), admit))
         .with_state(state)
@@ -93,15 +96,15 @@ pub fn router(state: AppState) -> Router {
         .layer(
             // From the outside in.
             ServiceBuilder::new()
-                .map_request(check_request_id)
-                .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-                .layer(PropagateRequestIdLayer::x_request_id())
-                // What a failure was is logged where it is known; a shed request is counted, not logged: they come in thousands.
-                .layer(TraceLayer::new_for_http().make_span_with(request_span).on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
-                .layer(middleware::from_fn(count_requests))
                 .map_request(keep_plain_answers_possible)
                 .layer(compression())
-                .layer(middleware::from_fn(render_problems))
+                .map_request(check_request_id)
+                .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+                // What a failure was is logged where it is known; a shed request is counted, not logged: they come in thousands.
+                .layer(TraceLayer::new_for_http().make_span_with(request_span).on_failure(DefaultOnFailure::new().level(Level::DEBUG)))
+                .map_response(render_problem)
+                .layer(PropagateRequestIdLayer::x_request_id())
+                .layer(middleware::from_fn(count_requests))
                 .layer(CatchPanicLayer::custom(problem_of_panic))
                 .layer(DefaultBodyLimit::max(MAX_BODY_BYTES)),
         )

@@ -1,6 +1,6 @@
 //! `/orgs/{org}/sessions`: open a sandbox, list mine, look, discard.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::OptionalJson;
 use crate::http::extract::{Caller, Path};
 use crate::http::list::{ListInfo, ListPage, ListParameters};
@@ -115,7 +115,7 @@ pub struct SessionList {
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn open_session(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     caller: Caller,
     mut parameters: Parameters,
@@ -138,7 +138,7 @@ pub(super) async fn open_session(
     responses((status = 200, body = SessionList), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn list_sessions(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     caller: Caller,
     mut parameters: Parameters,
@@ -159,7 +159,7 @@ pub(super) async fn list_sessions(
     responses((status = 200, body = SessionAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn get_session(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, session)): Path<(String, String)>,
     caller: Caller,
     parameters: Parameters,
@@ -176,7 +176,7 @@ pub(super) async fn get_session(
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "It was committed")))]
 pub(super) async fn discard_session(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, session)): Path<(String, String)>,
     caller: Caller,
     parameters: Parameters,

@@ -1,6 +1,6 @@
 //! `GET /orgs/{org}/timeline`.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::etag::tagged_json;
 use crate::http::extract::{Caller, Path};
 use crate::http::parameters::Parameters;
@@ -57,7 +57,7 @@ impl From<Bounds> for TimelineBounds {
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn get_timeline(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     caller: Caller,
     headers: HeaderMap,

@@ -4,7 +4,7 @@ use crate::domain::kpi::Split;
 use crate::domain::operation::{MOST_DAYS, Operation};
 use crate::domain::patch::read_patch;
 use crate::error::Error;
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::{Json, only_object};
 use crate::http::extract::{Caller, Path};
 use crate::http::number::serialize_decimal;
@@ -137,7 +137,7 @@ impl KpiDifference {
         (status = 413, body = Problem, content_type = "application/problem+json", description = "The body or the selection is too large"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn edit_records(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, session)): Path<(String, String)>,
     caller: Caller,
     parameters: Parameters,

@@ -1,7 +1,7 @@
 //! One record of a sandbox: edit it, drop its draft.
 
 use crate::domain::patch::read_patch;
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::Json;
 use crate::http::etag::tagged_json;
 use crate::http::extract::{Caller, Path};
@@ -38,7 +38,7 @@ pub struct PatchBody(Map<String, Value>);
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn edit_record(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, session, pfa_id)): Path<(String, String, String)>,
     caller: Caller,
     headers: HeaderMap,
@@ -65,7 +65,7 @@ pub(in crate::http) async fn edit_record(
         (status = 404, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "The session was committed")))]
 pub(in crate::http) async fn drop_draft(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, session, pfa_id)): Path<(String, String, String)>,
     caller: Caller,
     parameters: Parameters,

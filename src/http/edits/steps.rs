@@ -1,6 +1,6 @@
 //! Undo and redo.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::{NoKeys, OptionalJson};
 use crate::http::extract::{Caller, Path};
 use crate::http::parameters::Parameters;
@@ -52,7 +52,7 @@ impl From<Step> for StepDetails {
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn undo_step(
-    state: State<AppState>,
+    state: State<Shared>,
     path: Path<(String, String)>,
     caller: Caller,
     parameters: Parameters,
@@ -70,7 +70,7 @@ pub(in crate::http) async fn undo_step(
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn redo_step(
-    state: State<AppState>,
+    state: State<Shared>,
     path: Path<(String, String)>,
     caller: Caller,
     parameters: Parameters,
@@ -80,7 +80,7 @@ pub(in crate::http) async fn redo_step(
 }
 
 async fn move_step(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, session)): Path<(String, String)>,
     caller: Caller,
     parameters: Parameters,

@@ -1,6 +1,6 @@
 //! `POST /ops/analyze`: the promised readings, measured.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::Json;
 use crate::http::extract::Caller;
 use crate::http::number::serialize_decimal;
@@ -73,7 +73,7 @@ impl From<Measurement> for MeasurementAnswer {
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn analyze_queries(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     _: Caller,
     parameters: Parameters,
     Json(request): Json<AnalyzeRequest>,

@@ -1,7 +1,7 @@
 //! `GET /ops/database`.
 
 use super::maintenance::MaintenanceAnswer;
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::extract::Caller;
 use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
@@ -121,7 +121,7 @@ impl From<IndexReport> for IndexAnswer {
 #[utoipa::path(get, path = "/api/v1/ops/database", tag = "operations", operation_id = "inspectDatabase",
     responses((status = 200, body = DatabaseAnswer), (status = 400, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn inspect_database(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     _: Caller,
     parameters: Parameters,
 ) -> Result<JsonAnswer<DatabaseAnswer>, Problem> {

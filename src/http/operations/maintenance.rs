@@ -1,6 +1,6 @@
 //! `POST /ops/maintenance/{task}`.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::{NoKeys, OptionalJson};
 use crate::http::extract::{Caller, Path};
 use crate::http::number::serialize_decimal;
@@ -54,7 +54,7 @@ impl From<MaintenanceRun> for MaintenanceAnswer {
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn run_maintenance(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(task): Path<String>,
     Caller(user): Caller,
     mut parameters: Parameters,

@@ -1,6 +1,6 @@
 //! `/ops/refresh`: refresh the summaries now, and the last refreshes.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::extract::Caller;
 use crate::http::number::serialize_decimal;
 use crate::http::parameters::Parameters;
@@ -55,7 +55,7 @@ pub struct RefreshList {
     responses((status = 200, body = RefreshAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "Another refresh is running")))]
 pub(in crate::http) async fn refresh_summaries(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     _: Caller,
     parameters: Parameters,
 ) -> Result<JsonAnswer<RefreshAnswer>, Problem> {
@@ -67,7 +67,7 @@ pub(in crate::http) async fn refresh_summaries(
 #[utoipa::path(get, path = "/api/v1/ops/refresh", tag = "operations", operation_id = "listRefreshes",
     responses((status = 200, body = RefreshList), (status = 400, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn list_refreshes(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     _: Caller,
     parameters: Parameters,
 ) -> Result<JsonAnswer<RefreshList>, Problem> {

@@ -1,7 +1,7 @@
 //! `GET /orgs/{org}/records/export`.
 
 use super::grid::{self, SelectionParameters};
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::extract::{Caller, Path};
 use crate::http::parameters::Parameters;
 use crate::http::problem::Problem;
@@ -25,7 +25,7 @@ use futures_util::TryStreamExt as _;
         (status = 429, body = Problem, content_type = "application/problem+json", description = "Two exports are running"),
         (status = 505, body = Problem, content_type = "application/problem+json", description = "Asked over HTTP/1.0")))]
 pub(in crate::http) async fn export_records(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     caller: Caller,
     version: Version,

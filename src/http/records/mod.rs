@@ -11,7 +11,7 @@ pub use grid::{PageParameters, SelectionParameters};
 pub(super) use tree::read_tree;
 
 use crate::error::Error;
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::etag::{not_modified, tagged_json, weakly_tagged_json};
 use crate::http::extract::{Caller, Path};
 use crate::http::parameters::Parameters;
@@ -93,7 +93,7 @@ pub struct PageInfo {
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn list_records(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     caller: Caller,
     headers: HeaderMap,
@@ -147,7 +147,7 @@ fn page_json(query: &PageQuery, page: Page) -> String {
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn get_record(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, pfa_id)): Path<(String, String)>,
     caller: Caller,
     headers: HeaderMap,

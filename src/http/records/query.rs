@@ -1,7 +1,7 @@
 //! `POST /orgs/{org}/records/query`: rows as a grid's row model asks for them.
 
 use super::row_model::{QueryBody, read_row_query};
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::Json;
 use crate::http::extract::{Caller, Path};
 use crate::http::parameters::Parameters;
@@ -43,7 +43,7 @@ pub struct QueryAnswer {
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn query_records(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     caller: Caller,
     parameters: Parameters,

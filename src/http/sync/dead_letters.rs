@@ -1,7 +1,7 @@
 //! `/orgs/{org}/sync/dead-letters`: changes that PEMS would not take; send them again or drop them.
 
 use crate::domain::conflict::Comparison;
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::Json;
 use crate::http::extract::{Caller, Path};
 use crate::http::list::{ListInfo, ListPage, ListParameters};
@@ -88,7 +88,7 @@ impl From<DeadLetter> for DeadLetterAnswer {
     responses((status = 200, body = DeadLetterList), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn list_dead_letters(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     _: Caller,
     mut parameters: Parameters,
@@ -130,7 +130,7 @@ pub struct RetriedAnswer {
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn retry_dead_letters(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     Caller(user): Caller,
     mut parameters: Parameters,
@@ -158,7 +158,7 @@ pub struct DroppedAnswer {
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn drop_dead_letters(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     Caller(user): Caller,
     mut parameters: Parameters,

@@ -1,6 +1,6 @@
 //! `GET /orgs/{org}/sync/pending`.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::extract::{Caller, Path};
 use crate::http::list::{ListInfo, ListPage, ListParameters};
 use crate::http::parameters::Parameters;
@@ -74,7 +74,7 @@ impl From<PendingWriteBack> for PendingAnswer {
     responses((status = 200, body = PendingList), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn list_pending(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     _: Caller,
     mut parameters: Parameters,

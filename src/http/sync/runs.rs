@@ -2,7 +2,7 @@
 
 use crate::domain::record::Finding;
 use crate::error::Error;
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::extract::{Caller, Path};
 use crate::http::list::{ListInfo, ListPage, ListParameters};
 use crate::http::parameters::Parameters;
@@ -130,7 +130,7 @@ impl From<Finding> for FindingAnswer {
     responses((status = 200, body = RunList), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn list_runs(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     _: Caller,
     mut parameters: Parameters,
@@ -148,7 +148,7 @@ pub(in crate::http) async fn list_runs(
     responses((status = 200, body = RunAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn get_run(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, run)): Path<(String, String)>,
     _: Caller,
     parameters: Parameters,
@@ -163,7 +163,7 @@ pub(in crate::http) async fn get_run(
     responses((status = 200, body = RunAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn cancel_run(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path((organization, run)): Path<(String, String)>,
     _: Caller,
     parameters: Parameters,

@@ -2,7 +2,7 @@
 
 use super::runs::RunAnswer;
 use crate::error::Error;
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::Json;
 use crate::http::extract::{Caller, Path};
 use crate::http::parameters::Parameters;
@@ -80,7 +80,7 @@ enum Start {
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn start_run(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     Caller(user): Caller,
     parameters: Parameters,

@@ -1,6 +1,6 @@
 //! `/orgs/{org}/sync/write-back`: how it stands, pause it, resume it.
 
-use crate::http::AppState;
+use crate::http::Shared;
 use crate::http::body::OptionalJson;
 use crate::http::extract::{Caller, Path};
 use crate::http::parameters::Parameters;
@@ -53,7 +53,7 @@ impl WriteBackAnswer {
     responses((status = 200, body = WriteBackAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn get_write_back(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     _: Caller,
     parameters: Parameters,
@@ -79,7 +79,7 @@ pub struct PauseBody {
         (status = 413, body = Problem, content_type = "application/problem+json"),
         (status = 415, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn pause_write_back(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     Caller(user): Caller,
     mut parameters: Parameters,
@@ -97,7 +97,7 @@ pub(in crate::http) async fn pause_write_back(
     responses((status = 200, body = WriteBackAnswer), (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json")))]
 pub(in crate::http) async fn resume_write_back(
-    State(state): State<AppState>,
+    State(state): State<Shared>,
     Path(organization): Path<String>,
     _: Caller,
     parameters: Parameters,
