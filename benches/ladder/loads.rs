@@ -63,7 +63,7 @@ impl Loads {
             literal: Some(former),
             at_least: Some(25.0),
             at_most: Some(1.5),
-            limit: None,
+            ..Rung::default()
         });
         let name = "the same records again, beside the first load".to_owned();
         report.add(Rung { name, ours: again, ours_p99: again, floor: Some(first), at_most: Some(0.3), ..Rung::default() });

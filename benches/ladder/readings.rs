@@ -14,7 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// One reading, three ways.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Reading {
     pub name: &'static str,
     /// Ours: a path below the API.
@@ -27,6 +27,8 @@ pub struct Reading {
     pub has_static: bool,
     pub at_least: Option<f64>,
     pub at_most: Option<f64>,
+    /// From a million records to ten.
+    pub most_growth: Option<f64>,
     /// Whether nobody asked for it before.
     pub is_first: bool,
     /// What is compared between the three ways.
@@ -36,15 +38,18 @@ pub struct Reading {
 }
 
 /// What must be the same in all three.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Compares {
     /// Records, as far as no modification touches them: the original design shows everybody's drafts.
     Records,
     /// Values of one field, in order.
     Ids,
+    #[default]
     Nothing,
 }
 
+/// Of a page, and of what is summed up already.
+const MOST_GROWTH: Option<f64> = Some(1.3);
 const GRID: &str = "category=Lifting&source=Rental&forecastStartFrom=2023-06-01&forecastEndTo=2028-12-31";
 const WHERE_GRID: &str = "category = 'Lifting' and source = 'Rental' and forecast_start >= '2023-06-01' and forecast_end <= '2028-12-31'";
 const LEAN: [&str; 5] = ["pfa_id", "category", "source", "forecast_start", "forecast_end"];
@@ -58,7 +63,6 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
     let page = Reading {
         name: "grid page of the largest organization, 1,000 rows, in a sandbox",
         path: format!("/api/v1/orgs/{largest}/records?{GRID}&limit=1000&session={session}"),
-        body: String::new(),
         floor: format!(
             "select data::text from pfa_mirror
               where organization_id = '{largest}' and {WHERE_GRID} and not is_discontinued order by forecast_start, id limit 1000"
@@ -67,42 +71,37 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             "select data::text from literal.pfa_merged_live
               where organization_id = '{largest}' and {WHERE_GRID} order by forecast_start limit 1000"
         )),
-        has_static: false,
         at_least: Some(40.0),
         at_most: Some(1.5),
-        is_first: false,
+        most_growth: MOST_GROWTH,
         compares: Compares::Records,
         share: 100,
+        ..Reading::default()
     };
     let streamed = Reading {
         name: "whole organization merged, streamed",
         path: format!("{organization}/records/export?session={SESSION}"),
-        body: String::new(),
         floor: format!(
             "select data::text from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
         ),
         literal: Some(format!("select data::text from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
-        has_static: false,
         at_least: Some(1.1),
         at_most: Some(1.3),
-        is_first: false,
         compares: Compares::Records,
         share: 20,
+        ..Reading::default()
     };
     let lean = Reading {
         name: "whole organization, 5 fields",
         path: format!("{organization}/records/export?session={SESSION}&fields=pfaId,category,source,forecastStart,forecastEnd"),
-        body: String::new(),
         floor: format!(
             "select {fields} from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
         ),
         literal: Some(format!("select {fields} from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
-        has_static: false,
         at_least: Some(2.0),
         at_most: Some(1.5),
-        is_first: false,
-        compares: Compares::Nothing,
         share: 20,
+        ..Reading::default()
     };
     vec![
         page.clone(),
@@ -114,7 +113,6 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
         Reading {
             name: "KPIs of an organization",
             path: format!("{organization}/kpis?groupBy=category"),
-            body: String::new(),
             floor: format!(
                 "select category, source, dor, record_count, actualized_count, plan_amount, forecast_amount, actual_amount
                    from pfa_kpi_summary where organization_id = '{HOLNG}'"
@@ -123,29 +121,25 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
                 "select * from literal.pfa_kpi_summary where organization_id = '{HOLNG}' order by total_forecast_cost desc"
             )),
             has_static: true,
-            at_least: None,
             at_most: Some(1.5),
-            is_first: false,
-            compares: Compares::Nothing,
+            most_growth: MOST_GROWTH,
             share: 500,
+            ..Reading::default()
         },
         Reading {
             name: "timeline bounds",
             path: format!("{organization}/timeline"),
-            body: String::new(),
             floor: format!("select * from pfa_timeline_bounds where organization_id = '{HOLNG}'"),
             literal: Some(format!("select * from literal.pfa_timeline_bounds where organization_id = '{HOLNG}'")),
             has_static: true,
-            at_least: None,
             at_most: Some(1.5),
-            is_first: false,
-            compares: Compares::Nothing,
+            most_growth: MOST_GROWTH,
             share: 500,
+            ..Reading::default()
         },
         Reading {
             name: "containment, 100 rows of the largest organization",
             path: format!("/api/v1/orgs/{largest}/records?contains={encoded}&limit=100"),
-            body: String::new(),
             floor: format!(
                 "select data::text from pfa_mirror
                   where organization_id = '{largest}' and data @> '{contained}' and not is_discontinued
@@ -155,17 +149,15 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
                 "select data::text from literal.pfa_merged_live
                   where organization_id = '{largest}' and data @> '{contained}' order by forecast_start limit 100"
             )),
-            has_static: false,
             at_least: Some(20.0),
             at_most: Some(2.0),
-            is_first: false,
             compares: Compares::Records,
             share: 100,
+            ..Reading::default()
         },
         Reading {
             name: "pending write-backs, 100 rows",
             path: format!("{organization}/sync/pending?limit=100"),
-            body: String::new(),
             floor: format!(
                 "select d.id::text, d.mirror_id, m.pfa_id, d.delta::text, d.modified_fields
                    from pfa_modification d join pfa_mirror m on m.organization_id = d.organization_id and m.id = d.mirror_id
@@ -176,12 +168,10 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
                    from literal.pfa_modification mod join literal.pfa_mirror m on mod.mirror_id = m.id
                   where mod.organization_id = '{HOLNG}' and mod.sync_state = 'committed' order by mod.committed_at, mod.id limit 100"
             )),
-            has_static: false,
-            at_least: None,
             at_most: Some(1.5),
-            is_first: false,
             compares: Compares::Ids,
             share: 200,
+            ..Reading::default()
         },
     ]
 }
@@ -232,7 +222,8 @@ pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
             literal: reading.literal.is_some().then(|| quantile(&mut literal, 0.5)),
             at_least: reading.at_least,
             at_most: reading.at_most,
-            limit: None,
+            most_growth: reading.most_growth,
+            ..Rung::default()
         });
     }
 }

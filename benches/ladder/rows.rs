@@ -12,13 +12,9 @@ pub fn readings(largest: &str, records: u64) -> Vec<Reading> {
         path: format!("/api/v1/orgs/{largest}/records/query"),
         body,
         floor,
-        literal: None,
-        has_static: false,
-        at_least: None,
-        at_most: None,
-        is_first: false,
         compares,
         share,
+        ..Reading::default()
     };
     vec![
         reading(
