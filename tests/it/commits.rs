@@ -360,3 +360,26 @@ async fn no_edit_is_lost_beside_a_commit() {
         assert_eq!(ana.row("1").await["model"] == format!("M{number}"), is_in);
     }
 }
+
+/// Pausing the write-back writes the organization's row without the publication lock: a commit that has compared its
+/// drafts waits for that row, and publishes all of them then.
+#[tokio::test]
+async fn a_commit_beside_a_pause_of_the_write_back_publishes_everything() {
+    let app = planners_app().await;
+    let ana = app.planner("ana");
+    let mine = edited(ana, "1", json!({"model": "A"})).await;
+    mine.edit("2", json!({"model": "B"})).await;
+    let mut pause = app.pool().begin().await.unwrap();
+    sqlx::query("update organizations set write_back_paused_at = now(), write_back_paused_by = 'ben'").execute(&mut *pause).await.unwrap();
+    let waits = "select exists (select from pg_stat_activity
+                         where query like '%with compared as%' and wait_event_type = 'Lock' and datname = current_database())";
+    let (commit, ()) = tokio::join!(mine.commit(""), async {
+        app.wait_until(waits).await;
+        pause.commit().await.unwrap();
+    });
+    assert_eq!(commit.json(), json!({"committed": 2, "merged": 0, "conflicts": [], "dryRun": false, "closed": true}), "{}", commit.text);
+    for (pfa_id, model) in [("1", "A"), ("2", "B")] {
+        assert_eq!((&ana.row(pfa_id).await["model"], ana.history(pfa_id).await.len()), (&json!(model), 1));
+    }
+    assert_eq!(data(&ana.get("sync/pending").await).len(), 2);
+}
