@@ -25,8 +25,8 @@ pub(super) struct Compared {
 /// Compares every draft of the session with what is published now, and publishes the clean ones unless
 /// the commit is refused, tries only, or has none.
 ///
-/// It is one statement, because the comparison is the dear part: a third of the time of 10,000 drafts
-/// when the history and the states ask for it again.
+/// It is one statement, because the comparison is dear: to compare anew for the history, and to look up versions for the
+/// states, was a tenth of a commit of 10,000 drafts.
 pub(super) async fn publish_clean_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, commit: &Commit) -> Result<Compared> {
     let row = sqlx::query!(
         r#"
