@@ -100,9 +100,11 @@ impl PfaMirrorService {
         }
         let compared = publish_clean_drafts(&mut workspace, sandbox, commit).await?;
         let is_refused = commit.mode == CommitMode::Atomic && !compared.conflicts.is_empty();
+        // What the database has published, not what it should have.
+        let publishes = if commit.is_dry_run { !is_refused } else { compared.publication.is_some() };
         let mut report = CommitReport {
-            committed: if is_refused { 0 } else { i64::try_from(compared.clean.len()).unwrap_or(i64::MAX) },
-            merged: if is_refused { 0 } else { compared.merged },
+            committed: if publishes { i64::try_from(compared.clean.len()).unwrap_or(i64::MAX) } else { 0 },
+            merged: if publishes { compared.merged } else { 0 },
             conflicts: Vec::new(),
             dry_run: commit.is_dry_run,
             refused: is_refused,
