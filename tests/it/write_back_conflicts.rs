@@ -208,6 +208,8 @@ async fn of_two_changes_of_one_field_the_later_one_is_decided_on_the_earlier_one
     ana.publish("1", json!({"model": "A"})).await;
     ben.publish("1", json!({"model": "B"})).await;
     load(ana, json!({"model": "PEMS"})).await;
+    // Both were found by one reading of PEMS, in any order.
+    sqlx::query("update pfa_modification set conflicted_at = now() + (now() - committed_at)").execute(app.pool()).await.unwrap();
     let done = ana.post("conflicts/resolve", json!({"select": {"pfaId": ["1"]}, "resolution": "mine"})).await.json();
     assert_eq!((&done["matched"], &done["refused"]), (&json!(2), &json!([])));
     assert_eq!(ben.row("1").await["model"], "B");

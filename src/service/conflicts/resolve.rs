@@ -150,7 +150,8 @@ impl PfaMirrorService {
     }
 }
 
-/// The conflicts as they are now, in the order in which they were found.
+/// The conflicts as they are now: those of the write-back first, in the order in which their changes were published, whatever the order in
+/// which they were found, for the later one of two is decided on the earlier one; then drafts.
 async fn find_open(connection: &mut PgConnection, organization: &str, user: &str, filter: &ConflictFilter) -> Result<Vec<Open>> {
     let rows = sqlx::query!(
         r#"
@@ -158,14 +159,14 @@ async fn find_open(connection: &mut PgConnection, organization: &str, user: &str
                delta as "delta!: Json<Map<String, Value>>", base as "base!: Json<Map<String, Value>>",
                published as "published!: Json<Map<String, Value>>", broken_rules as "rules!",
                pfa_comparison(delta, base, published) as "fields!: Json<Vec<Comparison>>"
-          from pfa_compared($1)
+          from pfa_compared($1) found
          where sync_state = 'conflict'
            and (conflict_stage = 'writeBack' or user_id = $2)
            and ($3::uuid[] = '{}' or id = any ($3))
            and ($4::text[] = '{}' or pfa_id = any ($4))
            and ($5::uuid is null or session_id = $5)
            and ($6::text is null or conflict_stage = $6)
-         order by conflicted_at, id
+         order by (select d.committed_at from pfa_modification d where d.organization_id = $1 and d.id = found.id), conflicted_at, id
         "#,
         organization,
         user,
