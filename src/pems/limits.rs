@@ -75,12 +75,12 @@ mod tests {
 
     #[tokio::test]
     async fn after_many_failures_pems_is_left_alone_and_tried_again_later() {
-        let limits = Limits::new(NonZeroU32::new(100_000).expect("a number"), Duration::from_millis(100));
+        let limits = Limits::new(NonZeroU32::new(100_000).expect("a number"), Duration::from_secs(1));
         for _ in 0..WATCHED_REQUESTS * 2 {
             let _ = limits.run("A", fail()).await;
         }
         assert_eq!(limits.run("A", async { Ok(()) }).await, Err(PemsError::Resting));
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
         for _ in 0..TRIAL_REQUESTS * 2 {
             assert_eq!(limits.run("A", async { Ok(()) }).await, Ok(()));
         }

@@ -135,7 +135,7 @@ fn with_id(changes: Map<String, Value>) -> Map<String, Value> {
 /// A reading is repeated when that can help, and what comes then is whole.
 #[tokio::test]
 async fn passing_faults_at_any_request_of_a_reading_are_overcome() {
-    let pems = TestPems::start().await;
+    let pems = TestPems::start().await.impatient();
     pems.put("A", &numbered(10));
     let passing =
         [Fault::Status500, Fault::TooManyRequests { seconds: 0 }, Fault::Hang { seconds: 2 }, Fault::CutBody, Fault::ErrorEnvelope];
@@ -225,7 +225,7 @@ async fn an_address_where_nobody_answers_is_told_with_its_cause() {
 
 #[tokio::test]
 async fn writing_is_tried_once_and_refusals_have_their_reason() {
-    let pems = TestPems::start().await;
+    let pems = TestPems::start().await.impatient();
     pems.put("A", &numbered(2));
     let client = pems.client();
     let update = async |id: &str, changes: Value| client.update_record("A", id, changes.as_object().unwrap()).await;

@@ -24,7 +24,6 @@ use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::time::Duration;
 
 #[test]
 fn what_planners_publish_is_what_pems_has_in_the_end() {
@@ -114,8 +113,6 @@ impl Scene {
     /// The records are in PEMS and were read.
     async fn begin(circuit: &mut Circuit, raw: Vec<Raw>) -> Self {
         let organization = circuit.organization.clone();
-        // An answer that a busy machine delays is none that was lost.
-        circuit.pems.patience = Duration::from_mins(1);
         circuit.pems.pems.with_records(|records| raw.iter().for_each(|raw| raw.put(records, &organization)));
         circuit.begin(&organization).await;
         let run = circuit.last_run().await;

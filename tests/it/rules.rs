@@ -52,7 +52,7 @@ where
 
 /// Fails unless each of these came up often enough to be worth the name of a test.
 fn assert_met(met: &BTreeMap<String, usize>, expected: &[&str]) {
-    let rare: Vec<_> = expected.iter().filter(|what| met.get(**what).is_none_or(|times| *times < 20)).collect();
+    let rare: Vec<_> = expected.iter().filter(|what| met.get(**what).is_none_or(|times| *times < 10)).collect();
     assert!(rare.is_empty(), "too rare: {rare:?} of {met:?}");
 }
 

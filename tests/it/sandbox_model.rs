@@ -74,10 +74,10 @@ fn sandboxes_agree_with_the_model() {
         panic!("{difference}\nin the scene\n{}", format!("{scene:?}").replace('[', "vec!["));
     }
     eprintln!("sandboxes: {played} scenes: {tally:?}");
-    // A few scenes need not lead to everything.
-    for what in HAPPENS.iter().filter(|_| cases >= 1_000) {
+    // A few scenes need not lead to everything; the rarest comes about fourteen times in two thousand.
+    for what in HAPPENS.iter().filter(|_| cases >= 2_000) {
         let times = tally.get(*what).copied().unwrap_or_default();
-        assert!(times * 500 >= cases, "{what}: {times} times in {cases} scenes, of {tally:?}");
+        assert!(times * 1_000 >= cases, "{what}: {times} times in {cases} scenes, of {tally:?}");
     }
 }
 

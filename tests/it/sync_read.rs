@@ -154,7 +154,8 @@ async fn some_records_by_hand_and_nothing_else() {
 /// Every fault at every request: the mirror is as before or complete, the log tells which, and the next run heals.
 #[tokio::test]
 async fn no_fault_at_any_request_leaves_half_a_mirror() {
-    let world = World::of(10).await;
+    let mut world = World::of(10).await;
+    world.pems = world.pems.impatient();
     world.sync(FULL).await.unwrap();
     world.pems.pems.reset();
     world.sync(FULL).await.unwrap();

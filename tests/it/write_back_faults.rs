@@ -14,7 +14,8 @@ const WRITING: u64 = 2;
 
 #[tokio::test]
 async fn whatever_fails_the_next_turns_heal() {
-    let circuit = Circuit::of(1).await;
+    let mut circuit = Circuit::of(1).await;
+    circuit.pems = circuit.pems.impatient();
     let ana = circuit.app.planner("ana");
     for (round, fault) in Fault::ALL.into_iter().enumerate() {
         for request in 0..REQUESTS {
@@ -55,7 +56,8 @@ async fn whatever_fails_the_next_turns_heal() {
 /// A record is said to be gone only when PEMS says so twice, whatever fails on the way: its page comes without it, then its count.
 #[tokio::test]
 async fn a_record_is_gone_only_when_pems_says_so() {
-    let circuit = Circuit::of(40).await;
+    let mut circuit = Circuit::of(40).await;
+    circuit.pems = circuit.pems.impatient();
     let ana = circuit.app.planner("ana");
     let mut id = 0;
     for fault in Fault::ALL {

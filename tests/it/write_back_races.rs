@@ -251,7 +251,7 @@ async fn a_claim_whose_lease_ran_out_is_taken_over_and_its_old_holder_changes_no
     let expire = "update pfa_modification set lease_until = now() - interval '1 second' where sync_state = 'syncing'";
     let pool = circuit.app.pool().clone();
     let wait = circuit.when_asked(1);
-    circuit.pems.pems.fail_request(1, Fault::Hang { seconds: 1 });
+    circuit.pems.pems.fail_request(1, Fault::Hang { seconds: 5 });
     let other = PfaMirrorService::new(circuit.app.database.another_pool().await);
     let slow = circuit.write();
     let taken_over = async {

@@ -72,7 +72,7 @@ async fn run(lane: usize, services: Services, seed: u64, rounds: usize, deadline
             // A load comes to the lock later than others, and a resolution, which looks for its conflict first.
             let is_late = |call: &Call| matches!(call, Call::Load { .. } | Call::Resolve { .. });
             let longest = match calls.iter().find(|call| is_late(call)) {
-                Some(Call::Load { .. }) => 24,
+                Some(Call::Load { .. }) => 60,
                 Some(_) => 16,
                 None => 6,
             };

@@ -14,7 +14,7 @@ pub struct TestPems {
     pub address: String,
     /// What it calls how; its clients know.
     fields: FieldMap,
-    /// How long its clients wait for an answer.
+    /// How long its clients wait for an answer: a busy machine delays one, and that is no fault.
     pub patience: Duration,
 }
 
@@ -35,10 +35,16 @@ impl TestPems {
         let address = format!("http://{}{BASE_PATH}", listener.local_addr().unwrap());
         let router = pems.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { pems, address, fields, patience: Duration::from_secs(1) }
+        Self { pems, address, fields, patience: Duration::from_mins(1) }
     }
 
-    /// How a service asks it: impatient, with small pages.
+    /// With clients that do not wait long, where it is to be silent.
+    pub fn impatient(mut self) -> Self {
+        self.patience = Duration::from_secs(1);
+        self
+    }
+
+    /// How a service asks it: with small pages.
     pub fn options(&self) -> PemsOptions {
         PemsOptions {
             url: self.address.parse().unwrap(),
