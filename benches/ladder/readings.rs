@@ -23,6 +23,8 @@ pub struct Reading {
     pub body: String,
     pub floor: String,
     pub literal: Option<String>,
+    /// Where the floor does not give records: one that does, of which only the answer is compared.
+    pub shown: Option<String>,
     /// Whether the floor also has a static answer of the same size over HTTP: for answers that are mostly HTTP.
     pub has_static: bool,
     pub at_least: Option<f64>,
@@ -98,8 +100,14 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             "select {fields} from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
         ),
         literal: Some(format!("select {fields} from literal.pfa_merged_live where organization_id = '{HOLNG}'")),
+        shown: Some(format!(
+            "select jsonb_build_object('pfaId', pfa_id, 'category', category, 'source', source, 'forecastStart', forecast_start,
+                                       'forecastEnd', forecast_end)::text
+               from pfa_mirror where organization_id = '{HOLNG}' and not is_discontinued order by forecast_start, id"
+        )),
         at_least: Some(2.0),
         at_most: Some(1.5),
+        compares: Compares::Records,
         share: 20,
         ..Reading::default()
     };
@@ -248,7 +256,8 @@ async fn compare(bed: &mut Bed, reading: &Reading, body: &str, touched: &BTreeSe
         Err(_) => body.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
     };
     assert!(!ours.is_empty(), "{}: nothing was read", reading.name);
-    for (statement, has_order) in [(Some(&reading.floor), true), (reading.literal.as_ref(), false)] {
+    let literal = reading.literal.as_ref().filter(|_| reading.shown.is_none());
+    for (statement, has_order) in [(Some(reading.shown.as_ref().unwrap_or(&reading.floor)), true), (literal, false)] {
         let Some(statement) = statement else { continue };
         let theirs: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement.as_str())).fetch_all(&mut bed.bare).await.unwrap();
         if reading.compares == Compares::Ids {

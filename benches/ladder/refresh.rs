@@ -28,29 +28,35 @@ pub async fn measure(bed: &mut Bed, report: &mut Report) {
                     time(&mut during, reader.read(path, "")).await;
                 }
             };
-            tokio::select! {
+            tokio::pin!(reading);
+            let is_over = tokio::select! {
                 biased;
-                () = reading => {}
-                // The reading that was under way is thrown away with its connection.
-                () = &mut refresh => break,
+                () = &mut reading => false,
+                () = &mut refresh => true,
+            };
+            if is_over {
+                // Whoever had to wait for the end of the refresh would be this one.
+                reading.await;
+                break;
             }
         }
-        reader = Client::of(api(bed.pool.clone())).await;
         for path in paths.iter().cycle().take(100) {
             time(&mut alone, reader.read(path, "")).await;
         }
     }
-    let [alone, during] = [&mut alone, &mut during].map(|times| (quantile(times, 0.5), quantile(times, 0.99), times.len()));
-    println!(
-        "readings during a refresh: {} with p50 {:.2} ms, p99 {:.2} ms; else p50 {:.2} ms, p99 {:.2} ms",
-        during.2, during.0, during.1, alone.0, alone.1
-    );
+    let [alone, during] = [&mut alone, &mut during].map(|times| [0.5, 0.99, 1.0].map(|part| quantile(times, part)));
+    for (name, [median, p99, most]) in [("during a refresh", during), ("else", alone)] {
+        println!("readings {name}: p50 {median:.2} ms, p99 {p99:.2} ms, at most {most:.2} ms");
+    }
+    let median = quantile(&mut ours, 0.5);
+    assert!(during[2] < median / 2.0 || report.records < 1_000_000, "a reading has waited for the refresh");
     report.add(Rung {
         name: "refresh of both views".to_owned(),
-        ours: quantile(&mut ours, 0.5),
+        ours: median,
         ours_p99: quantile(&mut ours, 0.99),
         literal: bed.original.is_some().then(|| quantile(&mut literal, 0.5)),
-        limit: Some(5_000.0),
+        // Nothing is promised of ten million.
+        limit: (report.records <= 1_000_000).then_some(5_000.0),
         ..Rung::default()
     });
 }

@@ -2,10 +2,14 @@
 //! comparison with figures on record.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// A ratio may be worse than the one on record by this factor: machines are noisy, and this finds lost indexes.
 const TOLERANCE: f64 = 2.0;
+
+/// A faster original design is not compared with the record: the time is noise.
+const SHORTEST_COMPARED: f64 = 1.0;
 
 /// A row of the ladder. Times are in milliseconds, medians unless the name says otherwise.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -27,6 +31,9 @@ pub struct Rung {
     pub most_growth: Option<f64>,
     /// At most so long.
     pub limit: Option<f64>,
+    /// When, as a report may be of several runs.
+    #[serde(default)]
+    pub measured_at: String,
 }
 
 impl Rung {
@@ -51,8 +58,8 @@ impl Rung {
     }
 }
 
-/// All rungs of a run.
-#[derive(Debug, Serialize, Deserialize)]
+/// All rungs of a run, or of several that measured other parts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     pub records: u64,
@@ -78,7 +85,7 @@ impl Report {
 
     pub fn add(&mut self, rung: Rung) {
         println!("{}", line(&rung));
-        self.rungs.push(rung);
+        self.rungs.push(Rung { measured_at: self.measured_at.clone(), ..rung });
     }
 
     /// Where the report of a size is kept.
@@ -93,10 +100,14 @@ impl Report {
         self.rungs.iter().for_each(|rung| println!("{}", line(rung)));
     }
 
-    /// Keeps the report and compares it with one of another size, if there is one.
+    /// Keeps the report, with what the last one says of rows that were not measured now, and compares it with one of another size, if there
+    /// is one.
     pub fn save(&self) {
         let path = Self::path(self.records);
-        std::fs::write(&path, serde_json::to_vec_pretty(self).unwrap()).unwrap();
+        let mut kept = self.clone();
+        let before = Self::read(&path).map_or_else(Vec::new, |before| before.rungs);
+        kept.rungs.extend(before.into_iter().filter(|rung| self.find(&rung.name).is_none()));
+        std::fs::write(&path, serde_json::to_vec_pretty(&kept.with_ratios()).unwrap()).unwrap();
         println!("\nwritten to {}", path.display());
         let (small, large) = if self.records <= 1_000_000 { (self.records, self.records * 10) } else { (self.records / 10, self.records) };
         if let (Some(small), Some(large)) = (Self::read(&Self::path(small)), Self::read(&Self::path(large))) {
@@ -114,13 +125,25 @@ impl Report {
         Some(serde_json::from_slice(&std::fs::read(path).ok()?).unwrap())
     }
 
+    /// With what is computed of the times.
+    fn with_ratios(&self) -> Value {
+        let mut report = serde_json::to_value(self).unwrap();
+        for (json, rung) in report["rungs"].as_array_mut().unwrap().iter_mut().zip(&self.rungs) {
+            json["timesFloor"] = rung.times_floor().into();
+            json["timesFaster"] = rung.times_faster().into();
+            json["holds"] = rung.holds().into();
+        }
+        report
+    }
+
     fn find(&self, name: &str) -> Option<&Rung> {
         self.rungs.iter().find(|rung| rung.name == name)
     }
 
-    /// Rungs whose ratios are worse than those on record by more than the tolerance.
+    /// Rungs whose ratios are worse than those on record by more than the tolerance, or that are measured on one side only.
     pub fn regressions(&self, recorded: &Self) -> Vec<String> {
-        let mut worse = Vec::new();
+        let is_new = |rung: &&Rung| recorded.find(&rung.name).is_none();
+        let mut worse: Vec<_> = self.rungs.iter().filter(is_new).map(|rung| format!("{}: not on record", rung.name)).collect();
         for before in &recorded.rungs {
             let Some(now) = self.find(&before.name) else {
                 worse.push(format!("{}: not measured any more", before.name));
@@ -131,8 +154,7 @@ impl Report {
             {
                 worse.push(format!("{}: {now_floor:.2} × the floor, {before:.2} on record", now.name));
             }
-            // Where nothing is promised, the original design's time is a fraction of a millisecond, or noise.
-            if now.at_least.is_some()
+            if before.literal.is_some_and(|time| time >= SHORTEST_COMPARED)
                 && let (Some(before), Some(faster)) = (before.times_faster(), now.times_faster())
                 && faster < before / TOLERANCE
             {

@@ -76,7 +76,8 @@ function count(answer) {
 
 export function handleSummary(data) {
   const of = (name) => (data.metrics[name] ? data.metrics[name].values : {});
-  const times = of('http_req_duration');
+  // Of those that were answered, not refused.
+  const times = of('http_req_duration{expected_response:true}');
   const ms = (value) => `${Math.round(value)} ms`;
   const requests = of('http_reqs');
   const row = [

@@ -44,10 +44,13 @@ run_k6 10 50 >/dev/null
 for rate in 0 $rates; do
     before=$(cpu $service)
     database_before=$(cpu $(database))
+    begin=$(date +%s.%N)
     row=$(run_k6 "$seconds" "$rate" | grep '^|')
+    # With the time that k6 takes to begin and to end.
+    took=$(awk -v begin="$begin" -v end="$(date +%s.%N)" 'BEGIN {print end - begin}')
     after=$(cpu $service)
     database_after=$(cpu $(database))
     memory=$(awk '/VmHWM/ {print int($2 / 1024)}' /proc/$service/status)
-    awk -v row="$row" -v a="$before" -v b="$after" -v c="$database_before" -v d="$database_after" -v s="$seconds" -v m="$memory" \
+    awk -v row="$row" -v a="$before" -v b="$after" -v c="$database_before" -v d="$database_after" -v s="$took" -v m="$memory" \
         'BEGIN {printf "%s %.2f cores | %.2f cores | %d MB |\n", row, (b - a) / s, (d - c) / s, m}'
 done

@@ -91,9 +91,16 @@ async fn pretend_statistics(pool: &PgPool) {
     .unwrap();
 }
 
-/// The index on the mirror that a plan uses, whatever the page; there must be no sort of many rows.
+/// The indexes on the mirror that a plan uses, whatever the page, published or in a sandbox; it never reads the whole mirror.
 async fn used_index(service: &PfaMirrorService, filter: Filter, sort: &str) -> Vec<String> {
-    let reader = Reader { organization: LARGEST.into(), user: "dev".into(), session: None };
+    let mut used = used_index_in(service, None, filter.clone(), sort).await;
+    used.extend(used_index_in(service, Some(Uuid::from_u128(7)), filter, sort).await);
+    used.dedup();
+    used
+}
+
+async fn used_index_in(service: &PfaMirrorService, session: Option<Uuid>, filter: Filter, sort: &str) -> Vec<String> {
+    let reader = Reader { organization: LARGEST.into(), user: "dev".into(), session };
     let query = PageQuery::new(reader, filter, Sort::parse(sort).unwrap(), 200);
     let plan = service.explain_records(&query, false).await.unwrap();
     let nodes = nodes(&plan[0]["Plan"]);
