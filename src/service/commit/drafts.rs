@@ -69,13 +69,13 @@ pub(super) async fn publish_clean_drafts(workspace: &mut Workspace<'_>, sandbox:
              where not is_conflict
                and after is not null
         ), committed as (
+            -- Not as a join with what was compared, which compares each with each when the statistics know of no drafts.
             update pfa_modification d
                set sync_state = 'committed', conflict_stage = null, conflicted_at = null, committed_at = at, updated_at = at,
-                   current_version = version
-              from compared cross join publication
+                   current_version = (select version from pfa_mirror m where m.organization_id = $1 and m.id = d.mirror_id)
+              from publication
              where d.organization_id = $1
-               and d.id = compared.id
-               and not is_conflict
+               and d.id = any (array(select id from compared where not is_conflict))
         )
         select array(select mirror_id from compared where not is_conflict order by mirror_id) as "clean!",
                (select count(*)       from compared where not is_conflict and is_merge)       as "merged!",

@@ -113,6 +113,7 @@ async fn write_drafts(
     reason: Option<&str>,
 ) -> Result<Written> {
     let (step, change_number) = (workspace.next_step().await?, workspace.change_number());
+    workspace.join_by_hash(true).await?;
     let written = sqlx::query!(
         r#"
         with chosen as (
@@ -121,18 +122,18 @@ async fn write_drafts(
                    coalesce(s.data, p.data, m.data) as seen,
                    d.id as modification_id, d.delta, d.base, d.base_version, d.base_change, d.change_reason
               from pfa_mirror m
-             -- The offsets make each of these a probe of its key for each record, whatever the statistics
-             -- say of rows that were written a moment ago.
+             -- The offsets make each of these a probe of its key for each record, the only index that serves it, whatever the
+             -- statistics say of rows that were written a moment ago.
               left join lateral (
                        select o.data from pfa_overlay o
                         where o.organization_id = m.organization_id and o.id = m.id and o.session_id = pfa_everybody() offset 0) p on true
               left join lateral (
                        select o.data from pfa_overlay o
                         where o.organization_id = m.organization_id and o.id = m.id and o.session_id = $2 offset 0) s on true
-              left join lateral (
-                       select o.* from pfa_modification o
-                        where o.organization_id = m.organization_id and o.mirror_id = m.id and o.session_id = $2
-                          and (o.sync_state = 'draft' or o.conflict_stage = 'commit') offset 0) d on true
+              -- At once, for statistics that know of no drafts take any index for the right one: probes once took minutes.
+              left join (select o.* from pfa_modification o
+                          where o.organization_id = $1 and o.mirror_id = any ($4) and o.session_id = $2
+                            and (o.sync_state = 'draft' or o.conflict_stage = 'commit')) d on d.mirror_id = m.id
              where m.organization_id = $1
                and m.id = any ($4)
         ), edited as (
@@ -201,6 +202,7 @@ async fn write_drafts(
     )
     .fetch_one(workspace.connection())
     .await?;
+    workspace.join_by_hash(false).await?;
     let count = |number: i64| usize::try_from(number).unwrap_or_default();
     Ok(Written {
         matched: count(written.matched),

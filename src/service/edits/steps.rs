@@ -71,18 +71,13 @@ async fn restore_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, step: 
             select mirror_id, case when $5 then before else after end as draft
               from pfa_edit_change
              where organization_id = $1 and session_id = $2 and step = $4
-        ), gone as (
-            -- The offset makes this a probe of the key for each record, whatever the statistics say.
-            select d.id
-              from restored r
-             cross join lateral (
-                      select o.id from pfa_modification o
-                       where o.organization_id = $1 and o.session_id = $2 and o.mirror_id = r.mirror_id
-                         and (o.sync_state = 'draft' or o.conflict_stage = 'commit')
-                      offset 0) d
-             where r.draft is null
         ), removed as (
-            delete from pfa_modification d where d.organization_id = $1 and d.id = any (array(select id from gone))
+            -- Not as a join, which compares each with each when the statistics know of no drafts.
+            delete from pfa_modification d
+             where d.organization_id = $1
+               and d.session_id = $2
+               and (d.sync_state = 'draft' or d.conflict_stage = 'commit')
+               and d.mirror_id = any (array(select mirror_id from restored where draft is null))
         ), written as (
             insert into pfa_modification
                    (organization_id, session_id, mirror_id, user_id, delta, base, base_version, base_change, change_reason)

@@ -82,6 +82,14 @@ impl<'a> Workspace<'a> {
         &mut self.transaction
     }
 
+    /// Whether lists are joined by hashes, or as the planner likes: it would compare ten thousand records with ten thousand drafts each with
+    /// each when its statistics are of a moment without drafts.
+    pub async fn join_by_hash(&mut self, only: bool) -> Result<()> {
+        let setting = if only { "set local enable_nestloop = off" } else { "set local enable_nestloop to default" };
+        sqlx::raw_sql(setting).execute(self.connection()).await?;
+        Ok(())
+    }
+
     /// The organization's change number when the lock was taken.
     pub fn change_number(&self) -> i64 {
         self.change_number
