@@ -8,7 +8,7 @@ use pfa_vanguard::service::sync::SyncScope;
 use pfa_vanguard::service::sync::runs::{RunDirection, RunType};
 use serde_json::{Value, json};
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 async fn world(count: usize) -> (TestApp, TestPems) {
     let (app, pems) = (test_app().await, TestPems::start().await);
@@ -20,14 +20,14 @@ async fn world(count: usize) -> (TestApp, TestPems) {
 
 /// Starts a run after another one, which has ended a moment ago and may still hold its lock.
 async fn start_next(app: &TestApp, body: Value) -> Value {
-    for _ in 0..600 {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
         let answer = app.post("/api/v1/orgs/A/sync/runs", &body).await;
         if answer.status != 409 {
             return answer.json();
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(Instant::now() < deadline, "the run before does not end: {}", answer.text);
     }
-    panic!("the run before does not end");
 }
 
 async fn wait_for_the_end(app: &TestApp, run: &Value) -> Value {
