@@ -77,7 +77,8 @@ impl Loads {
 
     /// A plain COPY of the same records into the same table with the same indexes.
     async fn copy(&self) -> Duration {
-        let mut connection = self.pool.acquire().await.unwrap();
+        let mut connection = self.pool.acquire().await.unwrap().detach();
+        sqlx::raw_sql("set plan_cache_mode = auto").execute(&mut connection).await.unwrap();
         let mut copy = connection.copy_in_raw("copy pfa_mirror (organization_id, data) from stdin").await.unwrap();
         let mut took = Duration::ZERO;
         for page in self.pages() {

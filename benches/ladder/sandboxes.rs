@@ -91,7 +91,7 @@ impl Sandboxes<'_> {
 
     /// The least that keeping drafts can cost: their rows, with keys and indexes, rolled back.
     async fn write_plainly(&self, pfa_ids: &[String]) {
-        let mut transaction = self.bed.pool.begin().await.unwrap();
+        let mut transaction = self.bed.pool.begin_with("begin; set local plan_cache_mode = auto").await.unwrap();
         sqlx::query(
             "insert into pfa_modification (organization_id, session_id, mirror_id, user_id, delta, base)
              select m.organization_id, s.id, m.id, s.user_id, jsonb_build_object('forecastStart', m.forecast_start), '{}'

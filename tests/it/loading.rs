@@ -71,9 +71,18 @@ async fn a_change_has_a_version_a_history_and_reaches_the_overlay() {
 async fn the_first_load_leaves_the_indexes_as_they_were() {
     let app = test_app().await;
     sqlx::query("comment on constraint pfa_mirror_pkey on pfa_mirror is 'the operator''s'").execute(app.pool()).await.unwrap();
-    let before = indexes(&app).await;
+    let (before, file_before) = (indexes(&app).await, file(&app).await);
     app.load("ORG", &[object(&json!({"pfaId": "1"}))]).await;
     assert_eq!(before, indexes(&app).await);
+    let first = file(&app).await;
+    assert_ne!(first, file_before, "a first load begins a file, which needs no log");
+    app.load("ORG", &[object(&json!({"pfaId": "2"}))]).await;
+    assert_eq!(first, file(&app).await);
+}
+
+/// The file of the mirror's rows.
+async fn file(app: &crate::support::TestApp) -> String {
+    sqlx::query_scalar("select pg_relation_filepath('pfa_mirror')").fetch_one(app.pool()).await.unwrap()
 }
 
 #[tokio::test]
@@ -123,7 +132,9 @@ async fn a_key_that_something_depends_on_stays() {
     .execute(app.pool())
     .await
     .unwrap();
+    let before = file(&app).await;
     assert_eq!(app.load("ORG", &[object(&json!({"pfaId": "1"}))]).await.inserted, 1);
+    assert_eq!(before, file(&app).await, "a table that others refer to cannot be begun anew");
 }
 
 #[tokio::test]

@@ -99,21 +99,77 @@ async fn ten_thousand_records_are_edited_and_committed_by_a_handful_of_statement
     for (days, is_preview) in [(30, true), (30, false), (1, false)] {
         let body = edit(days, is_preview);
         forget_drafts(&app).await;
-        let (answer, statements) = count_statements(app.post(&format!("{sandbox}/edits"), &body)).await;
+        let (answer, statements) = note_statements(app.post(&format!("{sandbox}/edits"), &body)).await;
         let answer = answer.json();
         assert!(answer["changed"].as_i64().is_some_and(|changed| changed >= 9_000), "{days} {is_preview}: {answer}");
-        assert!((5..=20).contains(&statements), "{statements} statements");
+        assert!((5..=20).contains(&statements.len()), "{} statements", statements.len());
+        assert_keeps_plans_for_checks(&statements);
     }
     for step in ["undo", "redo"] {
         forget_drafts(&app).await;
-        let (answer, statements) = count_statements(app.post(&format!("{sandbox}/{step}"), &json!({}))).await;
+        let (answer, statements) = note_statements(app.post(&format!("{sandbox}/{step}"), &json!({}))).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        assert!((5..=20).contains(&statements), "{statements} statements");
+        assert!((5..=20).contains(&statements.len()), "{} statements", statements.len());
+        assert_keeps_plans_for_checks(&statements);
     }
     forget_drafts(&app).await;
     let (answer, statements) = count_statements(app.post(&format!("{sandbox}/commit"), &json!({}))).await;
     assert!(answer.json()["committed"].as_i64().unwrap() >= 9_000, "{}", answer.text);
     assert!((5..=20).contains(&statements), "{statements} statements");
+}
+
+/// One statement keeps plans, and the next one ends that.
+fn assert_keeps_plans_for_checks(statements: &[String]) {
+    let keeping = statements.iter().position(|statement| statement.contains("pfa_keep_plans_of_checks()"));
+    let next = keeping.and_then(|keeping| statements.get(keeping + 1));
+    assert!(next.is_some_and(|next| next.contains("plan_cache_mode to default")), "{statements:#?}");
+}
+
+/// Foreign keys are checked by a statement for each row, which is planned once where plans are kept.
+#[tokio::test]
+async fn plans_are_kept_from_the_statement_that_wants_it_to_the_end_of_its_transaction() {
+    let app = test_app().await;
+    let mut transaction = app.pool().begin().await.unwrap();
+    let mode = "select current_setting('plan_cache_mode')";
+    let modes: (String, bool) =
+        sqlx::query_as("select current_setting('plan_cache_mode'), pfa_keep_plans_of_checks()").fetch_one(&mut *transaction).await.unwrap();
+    assert_eq!(modes, ("force_custom_plan".to_owned(), true));
+    let kept: String = sqlx::query_scalar(mode).fetch_one(&mut *transaction).await.unwrap();
+    assert_eq!(kept, "auto");
+    sqlx::raw_sql("set local plan_cache_mode to default").execute(&mut *transaction).await.unwrap();
+    let ended: String = sqlx::query_scalar(mode).fetch_one(&mut *transaction).await.unwrap();
+    assert_eq!(ended, "force_custom_plan");
+    let _: bool = sqlx::query_scalar("select pfa_keep_plans_of_checks()").fetch_one(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    let after: Vec<String> = sqlx::query_scalar(mode).fetch_all(app.pool()).await.unwrap();
+    assert_eq!(after, ["force_custom_plan"]);
+}
+
+/// The overlay looks records up where something is left of their drafts: after an undo, none.
+#[tokio::test]
+async fn an_overlay_reads_the_records_that_have_drafts() {
+    let app = demo_organization().await;
+    let sandbox = app.planner("ana").in_organization("HOLNG").open().await;
+    let records: Vec<(uuid::Uuid, String)> = sqlx::query_as(
+        "select id, pfa_id from pfa_mirror where organization_id = 'HOLNG' and monthly_rate > 1 and not is_discontinued limit 100",
+    )
+    .fetch_all(app.pool())
+    .await
+    .unwrap();
+    let (ids, pfa_ids): (Vec<_>, Vec<_>) = records.into_iter().unzip();
+    for drafts in [0, 3] {
+        for pfa_id in &pfa_ids[..drafts] {
+            sandbox.edit(pfa_id, json!({"category": "Drafts"})).await;
+        }
+        let mut transaction = app.pool().begin().await.unwrap();
+        let probes = "select pg_stat_get_xact_numscans('pfa_mirror_pkey'::regclass)";
+        let before: i64 = sqlx::query_scalar(probes).fetch_one(&mut *transaction).await.unwrap();
+        let rebuilt: i64 =
+            sqlx::query_scalar("select pfa_rebuild_overlay('HOLNG', $1)").bind(&ids).fetch_one(&mut *transaction).await.unwrap();
+        let after: i64 = sqlx::query_scalar(probes).fetch_one(&mut *transaction).await.unwrap();
+        let drafts = i64::try_from(drafts).unwrap();
+        assert_eq!((rebuilt, after - before), (drafts, drafts));
+    }
 }
 
 /// A grid that scrolls on has the totals already, and goes on where the block before has ended; after an edit both are read anew.

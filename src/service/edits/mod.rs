@@ -173,7 +173,7 @@ async fn write_drafts(
                           change_reason = coalesce(excluded.change_reason, d.change_reason)
         ), step as (
             insert into pfa_edit_step (organization_id, session_id, step, kind, reason, records)
-            select $1, $2, $6, $9, $8, count(*) from changed having count(*) > 0
+            select $1, $2, $6, $9, $8, count(*) from changed having count(*) > 0 and pfa_keep_plans_of_checks()
         ), logged as (
             insert into pfa_edit_change (organization_id, session_id, step, mirror_id, before, after)
             select $1, $2, $6, id,

@@ -65,6 +65,7 @@ impl PfaMirrorService {
 
 /// Makes the drafts of a step's records what they were before it, or after it.
 async fn restore_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, step: i64, is_undo: bool) -> Result<Vec<Uuid>> {
+    workspace.join_by_hash(true).await?;
     let records = sqlx::query_scalar!(
         r#"
         with restored as (
@@ -72,12 +73,13 @@ async fn restore_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, step: 
               from pfa_edit_change
              where organization_id = $1 and session_id = $2 and step = $4
         ), removed as (
-            -- Not as a join, which compares each with each when the statistics know of no drafts.
             delete from pfa_modification d
+             using restored
              where d.organization_id = $1
                and d.session_id = $2
                and (d.sync_state = 'draft' or d.conflict_stage = 'commit')
-               and d.mirror_id = any (array(select mirror_id from restored where draft is null))
+               and d.mirror_id = restored.mirror_id
+               and restored.draft is null
         ), written as (
             insert into pfa_modification
                    (organization_id, session_id, mirror_id, user_id, delta, base, base_version, base_change, change_reason)
@@ -85,6 +87,7 @@ async fn restore_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, step: 
                    (draft->'baseVersion')::bigint, (draft->'baseChange')::bigint, draft->>'reason'
               from restored
              where draft is not null
+               and (select pfa_keep_plans_of_checks())
             on conflict (organization_id, session_id, mirror_id) where sync_state = 'draft' or conflict_stage = 'commit'
             do update set delta = excluded.delta, base = excluded.base, base_version = excluded.base_version,
                           base_change = excluded.base_change, change_reason = excluded.change_reason, updated_at = now()
@@ -99,5 +102,6 @@ async fn restore_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, step: 
     )
     .fetch_all(workspace.connection())
     .await?;
+    workspace.join_by_hash(false).await?;
     Ok(records)
 }

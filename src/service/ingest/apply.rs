@@ -211,12 +211,14 @@ async fn insert_new(connection: &mut PgConnection, batch: &Batch, publication: O
     if !has_records(connection, organization).await? {
         // The view has nothing of an organization without records, so there is nothing to note beside it.
         let inserted = sqlx::query(INSERT_NEW).bind(organization).bind(batch.id).execute(&mut *connection).await?.rows_affected();
+        plan_each_again(connection).await?;
         if inserted > 0 {
             next_publication(connection, organization).await?;
         }
         return Ok(inserted);
     }
     let records: Vec<Uuid> = sqlx::query_scalar(INSERT_NEW_TELLING).bind(organization).bind(batch.id).fetch_one(&mut *connection).await?;
+    plan_each_again(connection).await?;
     if !records.is_empty() {
         let publication = match publication {
             Some(publication) => publication,
@@ -225,6 +227,12 @@ async fn insert_new(connection: &mut PgConnection, batch: &Batch, publication: O
         note_amounts(connection, organization, publication, Sign::After, &records).await?;
     }
     Ok(records.len() as u64)
+}
+
+/// After a statement that kept the plans of its checks: what follows is planned for its own values.
+async fn plan_each_again(connection: &mut PgConnection) -> Result<()> {
+    sqlx::raw_sql("set local plan_cache_mode to default").execute(connection).await?;
+    Ok(())
 }
 
 /// Records that are not discontinued: those that were not staged, and all. Only what is missing is
@@ -288,7 +296,8 @@ const INSERT_NEW: &str = "
     insert into pfa_mirror (organization_id, data, sync_batch_id, pems_version)
     select $1, s.data, $2, s.stamp
       from pfa_staging s
-     where not exists (
+     where (select pfa_keep_plans_of_checks())
+       and not exists (
                select from pfa_mirror m
                 where m.organization_id = $1 and m.pfa_id = s.data->>'pfaId')";
 
@@ -298,7 +307,8 @@ const INSERT_NEW_TELLING: &str = "
         insert into pfa_mirror (organization_id, data, sync_batch_id, pems_version)
         select $1, s.data, $2, s.stamp
           from pfa_staging s
-         where not exists (
+         where (select pfa_keep_plans_of_checks())
+           and not exists (
                    select from pfa_mirror m
                     where m.organization_id = $1 and m.pfa_id = s.data->>'pfaId')
         returning id
