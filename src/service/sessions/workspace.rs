@@ -85,9 +85,10 @@ impl<'a> Workspace<'a> {
     /// Whether lists are joined by hashes, or as the planner likes: it would compare ten thousand records with ten thousand drafts each with
     /// each when its statistics are of a moment without drafts. Statements in between may have kept the plans of their checks.
     pub async fn join_by_hash(&mut self, only: bool) -> Result<()> {
-        let setting = match only {
-            true => "set local enable_nestloop = off",
-            false => "set local enable_nestloop to default; set local plan_cache_mode to default",
+        let setting = if only {
+            "set local enable_nestloop = off"
+        } else {
+            "set local enable_nestloop to default; set local plan_cache_mode to default"
         };
         sqlx::raw_sql(setting).execute(self.connection()).await?;
         Ok(())
