@@ -27,6 +27,7 @@ mod import_verification;
 mod layers;
 mod loading;
 mod maintenance;
+mod many_changes;
 mod merged_model;
 mod migrations;
 mod openapi;

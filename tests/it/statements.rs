@@ -73,19 +73,6 @@ async fn demo_organization() -> TestApp {
     app
 }
 
-/// Lets the planner believe that no sandbox has a draft, as after statistics that were made while an edit was under way, or after a preview.
-async fn forget_drafts(app: &TestApp) {
-    sqlx::raw_sql(
-        "analyze pfa_modification, pfa_overlay, pfa_edit_change, pfa_mirror_history;
-         update pg_class set reltuples = 0
-          where oid in (select indexrelid from pg_index where indrelid = any (array['pfa_modification', 'pfa_overlay', 'pfa_edit_change', 'pfa_mirror_history']::regclass[]))
-             or oid = any (array['pfa_modification', 'pfa_overlay', 'pfa_edit_change', 'pfa_mirror_history']::regclass[])",
-    )
-    .execute(app.pool())
-    .await
-    .unwrap();
-}
-
 /// Two statements a thousand records would be twenty.
 #[tokio::test]
 async fn ten_thousand_records_are_edited_and_committed_by_a_handful_of_statements() {
@@ -98,7 +85,7 @@ async fn ten_thousand_records_are_edited_and_committed_by_a_handful_of_statement
     };
     for (days, is_preview) in [(30, true), (30, false), (1, false)] {
         let body = edit(days, is_preview);
-        forget_drafts(&app).await;
+        app.forget_drafts().await;
         let (answer, statements) = note_statements(app.post(&format!("{sandbox}/edits"), &body)).await;
         let answer = answer.json();
         assert!(answer["changed"].as_i64().is_some_and(|changed| changed >= 9_000), "{days} {is_preview}: {answer}");
@@ -106,13 +93,13 @@ async fn ten_thousand_records_are_edited_and_committed_by_a_handful_of_statement
         assert_keeps_plans_for_checks(&statements);
     }
     for step in ["undo", "redo"] {
-        forget_drafts(&app).await;
+        app.forget_drafts().await;
         let (answer, statements) = note_statements(app.post(&format!("{sandbox}/{step}"), &json!({}))).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         assert!((5..=20).contains(&statements.len()), "{} statements", statements.len());
         assert_keeps_plans_for_checks(&statements);
     }
-    forget_drafts(&app).await;
+    app.forget_drafts().await;
     let (answer, statements) = count_statements(app.post(&format!("{sandbox}/commit"), &json!({}))).await;
     assert!(answer.json()["committed"].as_i64().unwrap() >= 9_000, "{}", answer.text);
     assert!((5..=20).contains(&statements), "{statements} statements");

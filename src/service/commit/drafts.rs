@@ -28,6 +28,7 @@ pub(super) struct Compared {
 /// It is one statement, because the comparison is dear: to compare anew for the history, and to look up versions for the
 /// states, was a tenth of a commit of 10,000 drafts.
 pub(super) async fn publish_clean_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, commit: &Commit) -> Result<Compared> {
+    workspace.expect_many(true).await?;
     let row = sqlx::query!(
         r#"
         with compared as (
@@ -35,12 +36,16 @@ pub(super) async fn publish_clean_drafts(workspace: &mut Workspace<'_>, sandbox:
                    case when is_conflict then
                        jsonb_build_object('id', c.id, 'pfaId', c.pfa_id, 'rules', c.broken_rules,
                                           'fields', pfa_comparison(c.delta, c.base, c.published)) end as conflict,
-                   exists (select from pfa_mirror_history h
-                            where h.organization_id = $1
-                              and h.mirror_id = c.mirror_id
-                              and h.change_number > c.base_change
-                              and h.after <> '{}'
-                              and not h.is_arrival) as is_merge
+                   -- In the order of the index that serves it, which is taken then, whatever the statistics say.
+                   coalesce((select true
+                               from pfa_mirror_history h
+                              where h.organization_id = $1
+                                and h.mirror_id = c.mirror_id
+                                and h.change_number > c.base_change
+                                and h.after <> '{}'
+                                and not h.is_arrival
+                              order by h.changed_at desc, h.id
+                              limit 1), false) as is_merge
               from pfa_compared($1) c
              cross join lateral (
                       -- Somebody else may have published the very same change.
@@ -69,13 +74,15 @@ pub(super) async fn publish_clean_drafts(workspace: &mut Workspace<'_>, sandbox:
              where not is_conflict
                and after is not null
         ), committed as (
-            -- Not as a join with what was compared, which compares each with each when the statistics know of no drafts.
             update pfa_modification d
                set sync_state = 'committed', conflict_stage = null, conflicted_at = null, committed_at = at, updated_at = at,
-                   current_version = (select version from pfa_mirror m where m.organization_id = $1 and m.id = d.mirror_id)
-              from publication
+                   current_version = compared.version
+              from publication cross join compared
              where d.organization_id = $1
-               and d.id = any (array(select id from compared where not is_conflict))
+               and d.session_id = $2
+               and (d.sync_state = 'draft' or d.conflict_stage = 'commit')
+               and d.id = compared.id
+               and not compared.is_conflict
         )
         select array(select mirror_id from compared where not is_conflict order by mirror_id) as "clean!",
                (select count(*)       from compared where not is_conflict and is_merge)       as "merged!",
@@ -92,6 +99,7 @@ pub(super) async fn publish_clean_drafts(workspace: &mut Workspace<'_>, sandbox:
     )
     .fetch_one(workspace.connection())
     .await?;
+    workspace.expect_many(false).await?;
     let conflicts = row.conflicts.0.into_iter().map(|ConflictRow { id, pfa_id, rules, fields }| {
         let ConflictingFields { fields, rules } = ConflictingFields::of(fields, &rules);
         CommitConflict { id, pfa_id, fields, rules }

@@ -7,7 +7,9 @@ use crate::domain::fault::Fault;
 use crate::domain::rules::broken_rules;
 use crate::error::{Error, Result};
 use crate::service::PfaMirrorService;
-use crate::service::publication::{Access, Publication, Sign, lock_organization, next_publication, note_amounts, rebuild_overlay};
+use crate::service::publication::{
+    Access, Publication, Sign, expect_many, lock_organization, next_publication, note_amounts, rebuild_overlay,
+};
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -159,14 +161,14 @@ async fn find_open(connection: &mut PgConnection, organization: &str, user: &str
                delta as "delta!: Json<Map<String, Value>>", base as "base!: Json<Map<String, Value>>",
                published as "published!: Json<Map<String, Value>>", broken_rules as "rules!",
                pfa_comparison(delta, base, published) as "fields!: Json<Vec<Comparison>>"
-          from pfa_compared($1) found
+          from pfa_compared($1)
          where sync_state = 'conflict'
            and (conflict_stage = 'writeBack' or user_id = $2)
            and ($3::uuid[] = '{}' or id = any ($3))
            and ($4::text[] = '{}' or pfa_id = any ($4))
            and ($5::uuid is null or session_id = $5)
            and ($6::text is null or conflict_stage = $6)
-         order by (select d.committed_at from pfa_modification d where d.organization_id = $1 and d.id = found.id), conflicted_at, id
+         order by committed_at, conflicted_at, id
         "#,
         organization,
         user,
@@ -248,9 +250,11 @@ async fn write(
 ) -> Result<()> {
     let records: Vec<_> = decided.iter().map(|decision| decision.open.mirror_id).collect();
     note_amounts(connection, organization, publication, Sign::Before, &records).await?;
+    expect_many(connection, true).await?;
     write_steps(connection, organization, decided, reason).await?;
     write_changes(connection, organization, publication, decided, reason).await?;
     write_history(connection, organization, user, publication, decided, reason).await?;
+    expect_many(connection, false).await?;
     rebuild_overlay(connection, organization, &records, None).await?;
     note_amounts(connection, organization, publication, Sign::After, &records).await
 }
@@ -266,8 +270,8 @@ async fn write_steps(connection: &mut PgConnection, organization: &str, decided:
         with decided as (
             select d.*, n.delta as new_delta, n.base as new_base, m.version, o.change_number
               from unnest($2::uuid[], $3::jsonb[], $4::jsonb[]) n (id, delta, base)
-              join pfa_modification d on d.organization_id = $1 and d.id = n.id
-              join pfa_mirror m on m.organization_id = $1 and m.id = d.mirror_id
+              join pfa_modification d on d.organization_id = $1 and d.sync_state = 'conflict' and d.id = n.id
+             cross join lateral (select version from pfa_mirror where organization_id = $1 and id = d.mirror_id offset 0) m
               join organizations o on o.organization_id = $1
         ), redoable as (
             delete from pfa_edit_step
@@ -291,6 +295,7 @@ async fn write_steps(connection: &mut PgConnection, organization: &str, decided:
                    pfa_draft_image(d.new_delta, d.new_base, d.version, d.change_number, coalesce($5, d.change_reason)) end
           from decided d
           join step on step.session_id = d.session_id
+         where (select pfa_keep_plans_of_checks())
         "#,
         organization,
         &ids,
@@ -313,12 +318,15 @@ async fn write_changes(
     let ids: Vec<_> = decided.iter().map(|decision| decision.open.id).collect();
     let deltas: Vec<_> = decided.iter().map(|decision| Value::Object(decision.draft.delta.clone())).collect();
     let bases: Vec<_> = decided.iter().map(|decision| Value::Object(decision.draft.base.clone())).collect();
+    let records: Vec<_> = decided.iter().map(|decision| decision.open.mirror_id).collect();
     sqlx::query!(
         r#"
         with decided as (
-            select * from unnest($2::uuid[], $3::jsonb[], $4::jsonb[]) n (id, delta, base)
+            select * from unnest($2::uuid[], $3::jsonb[], $4::jsonb[], $8::uuid[]) n (id, delta, base, record)
         ), dropped as (
-            delete from pfa_modification d using decided n where d.organization_id = $1 and d.id = n.id and n.delta = '{}'
+            delete from pfa_modification d
+             using decided n
+             where d.organization_id = $1 and d.sync_state = 'conflict' and d.id = n.id and n.delta = '{}'
         )
         -- Published again, a change lies on top of everything that it was decided upon.
         update pfa_modification d
@@ -328,12 +336,12 @@ async fn write_changes(
                conflict_stage = null, conflicted_at = null, attempts = 0, next_attempt_at = null, last_error = null,
                change_reason  = coalesce($7, d.change_reason),
                updated_at     = $6
-          from decided n, pfa_mirror m
+          from decided n
+         cross join lateral (select version from pfa_mirror where organization_id = $1 and id = n.record offset 0) m
          where d.organization_id = $1
+           and d.sync_state = 'conflict'
            and d.id = n.id
            and n.delta <> '{}'
-           and m.organization_id = $1
-           and m.id = d.mirror_id
         "#,
         organization,
         &ids,
@@ -342,6 +350,7 @@ async fn write_changes(
         publication.number,
         publication.at,
         reason,
+        &records,
     )
     .execute(connection)
     .await?;
@@ -366,7 +375,7 @@ async fn write_history(
                (organization_id, mirror_id, version, change_number, changed_at, changed_by, source, source_id, reason, before, after, resolution)
         select $1, m.id, m.version, $2, $3, $4, 'session', n.session, $5, n.before, n.after, n.choices
           from unnest($6::uuid[], $7::uuid[], $8::jsonb[], $9::jsonb[], $10::jsonb[]) n (record, session, before, after, choices)
-          join pfa_mirror m on m.organization_id = $1 and m.id = n.record
+         cross join lateral (select id, version from pfa_mirror where organization_id = $1 and id = n.record offset 0) m
         "#,
         organization,
         publication.number,

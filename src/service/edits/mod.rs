@@ -113,7 +113,7 @@ async fn write_drafts(
     reason: Option<&str>,
 ) -> Result<Written> {
     let (step, change_number) = (workspace.next_step().await?, workspace.change_number());
-    workspace.join_by_hash(true).await?;
+    workspace.expect_many(true).await?;
     let written = sqlx::query!(
         r#"
         with chosen as (
@@ -202,7 +202,7 @@ async fn write_drafts(
     )
     .fetch_one(workspace.connection())
     .await?;
-    workspace.join_by_hash(false).await?;
+    workspace.expect_many(false).await?;
     let count = |number: i64| usize::try_from(number).unwrap_or_default();
     Ok(Written {
         matched: count(written.matched),

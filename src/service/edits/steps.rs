@@ -65,7 +65,7 @@ impl PfaMirrorService {
 
 /// Makes the drafts of a step's records what they were before it, or after it.
 async fn restore_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, step: i64, is_undo: bool) -> Result<Vec<Uuid>> {
-    workspace.join_by_hash(true).await?;
+    workspace.expect_many(true).await?;
     let records = sqlx::query_scalar!(
         r#"
         with restored as (
@@ -102,6 +102,6 @@ async fn restore_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, step: 
     )
     .fetch_all(workspace.connection())
     .await?;
-    workspace.join_by_hash(false).await?;
+    workspace.expect_many(false).await?;
     Ok(records)
 }

@@ -2,7 +2,7 @@
 
 use super::Sandbox;
 use crate::error::{Error, Result};
-use crate::service::publication::{Access, lock_organization, next_publication, rebuild_overlay};
+use crate::service::publication::{Access, expect_many, lock_organization, next_publication, rebuild_overlay};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -82,16 +82,9 @@ impl<'a> Workspace<'a> {
         &mut self.transaction
     }
 
-    /// Whether lists are joined by hashes, or as the planner likes: it would compare ten thousand records with ten thousand drafts each with
-    /// each when its statistics are of a moment without drafts. Statements in between may have kept the plans of their checks.
-    pub async fn join_by_hash(&mut self, only: bool) -> Result<()> {
-        let setting = if only {
-            "set local enable_nestloop = off"
-        } else {
-            "set local enable_nestloop to default; set local plan_cache_mode to default"
-        };
-        sqlx::raw_sql(setting).execute(self.connection()).await?;
-        Ok(())
+    /// Whether statements are planned for thousands of rows ([`expect_many`]).
+    pub async fn expect_many(&mut self, many: bool) -> Result<()> {
+        expect_many(self.connection(), many).await
     }
 
     /// The organization's change number when the lock was taken.
@@ -147,11 +140,14 @@ impl<'a> Workspace<'a> {
     /// Refused drafts that are in no conflict any more are drafts again.
     async fn settle_conflicts(&mut self, records: &[Uuid]) -> Result<()> {
         next_publication(&mut self.transaction, &self.sandbox.organization).await?;
+        self.expect_many(true).await?;
         sqlx::query!(
             "update pfa_modification d
                 set sync_state = 'draft', conflict_stage = null
                from pfa_compared($1) c
               where d.organization_id = $1
+                and d.session_id = $2
+                and d.conflict_stage = 'commit'
                 and d.id = c.id
                 and c.session_id = $2
                 and c.conflict_stage = 'commit'
@@ -164,7 +160,7 @@ impl<'a> Workspace<'a> {
         )
         .execute(&mut *self.transaction)
         .await?;
-        Ok(())
+        self.expect_many(false).await
     }
 
     /// Drops all steps: what they changed is committed or discarded.

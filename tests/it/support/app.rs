@@ -123,6 +123,19 @@ impl TestApp {
         load.commit(|_| ()).await.unwrap();
         applied
     }
+
+    /// Lets the planner believe that no sandbox has a draft, as after statistics that were made while an edit was under way, or after a preview.
+    pub async fn forget_drafts(&self) {
+        sqlx::raw_sql(
+            "analyze pfa_modification, pfa_overlay, pfa_edit_change, pfa_mirror_history;
+             update pg_class set reltuples = 0
+              where oid in (select indexrelid from pg_index where indrelid = any (array['pfa_modification', 'pfa_overlay', 'pfa_edit_change', 'pfa_mirror_history']::regclass[]))
+                 or oid = any (array['pfa_modification', 'pfa_overlay', 'pfa_edit_change', 'pfa_mirror_history']::regclass[])",
+        )
+        .execute(self.pool())
+        .await
+        .unwrap();
+    }
 }
 
 /// State for a router; metrics go to a recorder that nobody else sees.
