@@ -60,13 +60,19 @@ impl PfaMirrorService {
         let rows = sqlx::query!(
             r#"
             with change as (
+                -- The page first: only its drafts are compared.
                 select *
                   from pfa_compared($1)
-                 where session_id = $2
-                   and (sync_state = 'draft' or conflict_stage = 'commit')
-                   and ($3::text is null or pfa_id collate "C" > $3)
-                 order by pfa_id collate "C"
-                 limit $4
+                 where id = any (array(
+                           select d.id
+                             from pfa_modification d
+                             join pfa_mirror m on m.organization_id = d.organization_id and m.id = d.mirror_id
+                            where d.organization_id = $1
+                              and d.session_id = $2
+                              and (d.sync_state = 'draft' or d.conflict_stage = 'commit')
+                              and ($3::text is null or m.pfa_id > $3)
+                            order by m.pfa_id
+                            limit $4))
             ), priced as (
                 select change.*, before.source as source_before, after.source as source_after,
                        before.amounts as amounts_before, after.amounts as amounts_after

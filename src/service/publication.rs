@@ -44,15 +44,20 @@ pub(super) async fn lock_organization(connection: &mut PgConnection, organizatio
         .ok_or_else(|| Error::OrganizationNotFound(organization.to_owned()))
 }
 
-/// Whether the statements that follow in the transaction are planned for thousands of rows, or for as many as the statistics know of, which may
-/// be those of a moment without drafts: then ten thousand records were compared with ten thousand drafts each with each, and any index was as
-/// good as the right one. So lists are joined by hashes, and a probe that asks for an order reads the index that has it.
-/// What they call may have kept the plans of its checks (`pfa_keep_plans_of_checks`), which ends with this, too.
+/// So few rows are not worth a plan for many.
+pub(super) const FEW: usize = 100;
+
+/// Whether the statements that follow in the transaction are planned for thousands of rows, or for as many as the statistics know of.
+///
+/// Those may be of a moment without drafts. Then ten thousand records were compared with ten thousand drafts each with each, and any index was
+/// as good as the right one. For many, lists are joined by hashes, and a probe that asks for an order reads the index that has it.
+/// A statement may have kept the plans of its checks (`pfa_keep_plans_of_checks`): the end of this ends that, too.
 pub(super) async fn expect_many(connection: &mut PgConnection, many: bool) -> Result<()> {
     let settings = if many {
-        "set local enable_nestloop = off; set local enable_bitmapscan = off"
+        "set local enable_nestloop = off; set local enable_bitmapscan = off; set local enable_sort = off"
     } else {
-        "set local enable_nestloop to default; set local enable_bitmapscan to default; set local plan_cache_mode to default"
+        "set local enable_nestloop to default; set local enable_bitmapscan to default; set local enable_sort to default;
+         set local plan_cache_mode to default"
     };
     sqlx::raw_sql(settings).execute(connection).await?;
     Ok(())

@@ -98,7 +98,7 @@ impl PfaMirrorService {
              where sync_state = 'conflict'
                and (conflict_stage = 'writeBack' or user_id = $2)
                and ($3::uuid[] = '{}' or id = any ($3))
-               and ($4::text[] = '{}' or pfa_id = any ($4))
+               and ($4::text[] = '{}' or mirror_id = any (array(select m.id from pfa_mirror m where m.organization_id = $1 and m.pfa_id = any ($4))))
                and ($5::uuid is null or session_id = $5)
                and ($6::text is null or conflict_stage = $6)
                and ($7::timestamptz is null or (conflicted_at, id) > ($7, $8))

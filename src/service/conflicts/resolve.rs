@@ -8,7 +8,7 @@ use crate::domain::rules::broken_rules;
 use crate::error::{Error, Result};
 use crate::service::PfaMirrorService;
 use crate::service::publication::{
-    Access, Publication, Sign, expect_many, lock_organization, next_publication, note_amounts, rebuild_overlay,
+    Access, FEW, Publication, Sign, expect_many, lock_organization, next_publication, note_amounts, rebuild_overlay,
 };
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
@@ -165,7 +165,7 @@ async fn find_open(connection: &mut PgConnection, organization: &str, user: &str
          where sync_state = 'conflict'
            and (conflict_stage = 'writeBack' or user_id = $2)
            and ($3::uuid[] = '{}' or id = any ($3))
-           and ($4::text[] = '{}' or pfa_id = any ($4))
+           and ($4::text[] = '{}' or mirror_id = any (array(select m.id from pfa_mirror m where m.organization_id = $1 and m.pfa_id = any ($4))))
            and ($5::uuid is null or session_id = $5)
            and ($6::text is null or conflict_stage = $6)
          order by committed_at, conflicted_at, id
@@ -250,7 +250,7 @@ async fn write(
 ) -> Result<()> {
     let records: Vec<_> = decided.iter().map(|decision| decision.open.mirror_id).collect();
     note_amounts(connection, organization, publication, Sign::Before, &records).await?;
-    expect_many(connection, true).await?;
+    expect_many(connection, decided.len() > FEW).await?;
     write_steps(connection, organization, decided, reason).await?;
     write_changes(connection, organization, publication, decided, reason).await?;
     write_history(connection, organization, user, publication, decided, reason).await?;
@@ -295,7 +295,6 @@ async fn write_steps(connection: &mut PgConnection, organization: &str, decided:
                    pfa_draft_image(d.new_delta, d.new_base, d.version, d.change_number, coalesce($5, d.change_reason)) end
           from decided d
           join step on step.session_id = d.session_id
-         where (select pfa_keep_plans_of_checks())
         "#,
         organization,
         &ids,

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::service::PfaMirrorService;
+use crate::service::publication::FEW;
 use crate::service::sessions::{Sandbox, Workspace};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -56,7 +57,9 @@ impl PfaMirrorService {
         .fetch_optional(workspace.connection())
         .await?
         .ok_or(if is_undo { Error::NothingToUndo } else { Error::NothingToRedo })?;
+        workspace.expect_many(usize::try_from(step.records).is_ok_and(|records| records > FEW)).await?;
         let records = restore_drafts(&mut workspace, sandbox, step.step, is_undo).await?;
+        workspace.expect_many(false).await?;
         workspace.settle(&records, false).await?;
         workspace.finish().await?;
         Ok(Step { kind: step.kind, reason: step.reason, records: step.records, created_at: step.created_at })
@@ -65,7 +68,6 @@ impl PfaMirrorService {
 
 /// Makes the drafts of a step's records what they were before it, or after it.
 async fn restore_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, step: i64, is_undo: bool) -> Result<Vec<Uuid>> {
-    workspace.expect_many(true).await?;
     let records = sqlx::query_scalar!(
         r#"
         with restored as (
@@ -102,6 +104,5 @@ async fn restore_drafts(workspace: &mut Workspace<'_>, sandbox: &Sandbox, step: 
     )
     .fetch_all(workspace.connection())
     .await?;
-    workspace.expect_many(false).await?;
     Ok(records)
 }

@@ -1,6 +1,6 @@
 //! The first load: while the mirror is empty its secondary indexes and its primary key are taken away,
 //! and built again over the loaded rows. A GIN index is built over a million rows in 20 s; filling it
-//! row by row takes minutes. All in the load's transaction, so a failure leaves the indexes as they were.
+//! row by row takes minutes. All in the load's transaction, so a failure leaves all as it was.
 
 use crate::error::Result;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
@@ -17,7 +17,7 @@ pub(super) struct SetAsideIndex {
     comment: String,
 }
 
-/// Drops the secondary indexes and the primary key of an empty mirror; of any other mirror nothing.
+/// Drops the secondary indexes and the primary key of an empty mirror, and begins its files anew; of any other mirror nothing.
 ///
 /// Then the mirror is locked until the load ends, and so are the organizations, before it: an edit
 /// holds its organization and waits for the mirror, so the load may not want them the other way round.
@@ -49,14 +49,16 @@ async fn is_mirror_empty(connection: &mut PgConnection) -> Result<bool> {
     Ok(is_empty)
 }
 
-/// What a transaction writes into files that it has begun itself needs no log where nobody replicates (`wal_level = minimal`): a tenth of
-/// what inserting takes. A foreign key of an operator forbids it.
+/// What a transaction writes into files that it has begun itself needs no log where nobody replicates: a tenth of what inserting takes.
 async fn begin_new_files(connection: &mut PgConnection) -> Result<()> {
-    let is_referenced: bool = sqlx::query_scalar("select exists (select from pg_constraint where confrelid = 'pfa_mirror'::regclass)")
-        .fetch_one(&mut *connection)
-        .await?;
-    if !is_referenced {
-        sqlx::raw_sql("truncate pfa_mirror").execute(connection).await?;
+    let needs_no_log: bool = sqlx::query_scalar("select current_setting('wal_level') = 'minimal'").fetch_one(&mut *connection).await?;
+    if needs_no_log {
+        sqlx::raw_sql("savepoint files").execute(&mut *connection).await?;
+        if let Err(error) = sqlx::raw_sql("truncate pfa_mirror").execute(&mut *connection).await {
+            // What an operator made of the table may forbid it: a foreign key, a trigger.
+            tracing::debug!(%error, "the mirror cannot be truncated, so its first load is logged");
+            sqlx::raw_sql("rollback to savepoint files").execute(&mut *connection).await?;
+        }
     }
     Ok(())
 }

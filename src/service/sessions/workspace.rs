@@ -148,6 +148,7 @@ impl<'a> Workspace<'a> {
               where d.organization_id = $1
                 and d.session_id = $2
                 and d.conflict_stage = 'commit'
+                and d.mirror_id = any ($3)
                 and d.id = c.id
                 and c.session_id = $2
                 and c.conflict_stage = 'commit'
