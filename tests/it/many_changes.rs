@@ -66,7 +66,7 @@ impl Scene {
         self.app.forget_drafts().await;
         let resolution = json!({"select": {"stage": stage}, "resolution": "mine"});
         let answer = self.app.planner(user).in_organization("HOLNG").post("conflicts/resolve", resolution).await;
-        let resolved = answer.json()["resolved"].as_array().map(Vec::len).unwrap_or_else(|| panic!("{}", answer.text));
+        let resolved = answer.json()["resolved"].as_array().map_or_else(|| panic!("{}", answer.text), Vec::len);
         i64::try_from(resolved).unwrap()
     }
 }
