@@ -151,7 +151,8 @@ async fn an_overlay_reads_the_records_that_have_drafts() {
     let app = demo_organization().await;
     let sandbox = app.planner("ana").in_organization("HOLNG").open().await;
     let records: Vec<(uuid::Uuid, String)> = sqlx::query_as(
-        "select id, pfa_id from pfa_mirror where organization_id = 'HOLNG' and monthly_rate > 1 and not is_discontinued limit 100",
+        "select id, pfa_id from pfa_mirror where organization_id = 'HOLNG' and monthly_rate > 1 and not is_discontinued
+          order by pfa_id limit 100",
     )
     .fetch_all(app.pool())
     .await
