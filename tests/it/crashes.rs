@@ -1,7 +1,8 @@
-//! kill -9 in the middle of commits and bulk edits, of the service and of PostgreSQL: each is whole
+//! kill -9 in the middle of commits, bulk edits and loads, of the service and of PostgreSQL: each is whole
 //! or absent afterwards, and asking again tells which.
 
 mod database;
+mod first_load;
 mod service;
 mod sync;
 

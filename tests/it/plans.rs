@@ -64,6 +64,11 @@ fn days(year: i32) -> Range<NaiveDate> {
     Range { from: NaiveDate::from_ymd_opt(year, 1, 1), to: NaiveDate::from_ymd_opt(year + 3, 12, 31) }
 }
 
+/// Of every few rows of what is actualized one: the index tells which.
+fn actualized_of_one_make() -> Filter {
+    Filter { flags: [(Field::IsActualized, true)].into(), ..words(&[(Field::Manufacturer, "Caterpillar")]) }
+}
+
 /// Filters and orders of the grid, each with the index that was made for it.
 fn grid_pages() -> Vec<(Filter, &'static str, &'static str)> {
     let grid = words(&[(Field::Category, "Lifting"), (Field::Source, "Rental")]);
@@ -202,7 +207,9 @@ async fn a_large_page_reads_the_overlay_as_a_whole_only_while_it_is_small() {
 async fn a_remembered_page_is_read_from_its_index_alone() {
     let app = demo_world().await;
     let grid = words(&[(Field::Category, "Lifting"), (Field::Source, "Rental")]);
-    for (filter, index) in [(grid, "pfa_mirror_grid"), (Filter::default(), "pfa_mirror_timeline")] {
+    for (filter, index) in
+        [(grid, "pfa_mirror_grid"), (Filter::default(), "pfa_mirror_timeline"), (actualized_of_one_make(), "pfa_mirror_actualized")]
+    {
         let page = query(filter, "forecastStart");
         for kind in ["Index Scan", "Index Only Scan"] {
             let plan = app.service.explain_records(&page, true).await.unwrap();

@@ -16,25 +16,25 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What a crash of PostgreSQL itself must not cost is kept; only the machine may not crash.
-async fn start(dir: &Path) -> EmbeddedServer {
+pub(super) async fn start(dir: &Path) -> EmbeddedServer {
     let mut options = EmbeddedOptions::new(dir);
     options.settings.extend([("fsync", "off"), ("shared_buffers", "128MB")].map(|(name, value)| (name.to_owned(), value.to_owned())));
     EmbeddedServer::start(options, |_| ()).await.unwrap()
 }
 
-async fn connect(server: &EmbeddedServer, name: &str, size: u32) -> PgPool {
+pub(super) async fn connect(server: &EmbeddedServer, name: &str, size: u32) -> PgPool {
     let options = connect_options(server.url().expose_secret(), Duration::from_secs(30)).unwrap().application_name(name);
     pool_options(size).connect_with(options).await.unwrap()
 }
 
 /// The postmaster; its children notice that it is gone.
-async fn postmaster(pool: &PgPool) -> Pid {
+pub(super) async fn postmaster(pool: &PgPool) -> Pid {
     let query = sqlx::query_scalar("select split_part(pg_read_file('postmaster.pid'), e'\\n', 1)::int");
     Pid::from_raw(query.fetch_one(pool).await.unwrap()).unwrap()
 }
 
 /// The backend in which the service's transaction runs, if one does: its end makes PostgreSQL end all others and recover.
-async fn backend(observer: &PgPool) -> Option<Pid> {
+pub(super) async fn backend(observer: &PgPool) -> Option<Pid> {
     let query = sqlx::query_scalar(
         "select pid from pg_stat_activity
           where datname = current_database() and application_name = 'pfa-vanguard' and xact_start is not null limit 1",
@@ -43,7 +43,7 @@ async fn backend(observer: &PgPool) -> Option<Pid> {
 }
 
 /// Waits until PostgreSQL has ended this connection.
-async fn wait_for_the_cut(connection: &mut PgConnection) {
+pub(super) async fn wait_for_the_cut(connection: &mut PgConnection) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while connection.ping().await.is_ok() {
         assert!(Instant::now() < deadline, "PostgreSQL goes on without a backend");

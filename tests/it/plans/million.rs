@@ -3,7 +3,7 @@
 //!
 //! The sizes are those of files without content: the planner asks the file system how long a table is.
 
-use super::{grid_pages, nodes, sorted_categories};
+use super::{actualized_of_one_make, grid_pages, nodes, sorted_categories};
 use pfa_vanguard::db::embedded::{EmbeddedOptions, EmbeddedServer};
 use pfa_vanguard::db::migrate::MIGRATOR;
 use pfa_vanguard::db::pool::{connect_options, pool_options};
@@ -137,6 +137,7 @@ async fn the_planner_chooses_the_same_at_a_million_records() {
         let used = used_index(&service, filter.clone(), sort).await;
         assert!(used.iter().all(|used| used == index) && !used.is_empty(), "{sort} {filter:?}: {used:?} instead of {index}");
     }
+    assert_eq!(used_index(&service, actualized_of_one_make(), "forecastStart").await, ["pfa_mirror_actualized"]);
     // By rate a large category is better read along the index of the rates, and so are the records without one.
     for (filter, sort) in sorted_categories("Lifting").into_iter().take(1).chain(sorted_categories("Welding")) {
         let used = used_index(&service, filter.clone(), sort).await;
