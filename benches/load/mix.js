@@ -10,6 +10,7 @@ const rate = Number(__ENV.RATE || 0);
 
 const shed = new Counter('shed');
 const failed = new Counter('failed');
+const committed = new Counter('committed');
 
 // A closed loop asks again as soon as it has its answer; a rate asks whatever the answers do.
 const loop = { executor: 'constant-vus', vus: clients, duration };
@@ -44,12 +45,10 @@ export default function (pfaIds) {
     count(http.get(`${base}/kpis?groupBy=${pick(['category', 'source', 'dor'])}`, { headers }));
   } else if (draw < 0.95) {
     count(http.get(`${base}/timeline`, { headers }));
-  } else if (draw < 0.99 || session === null) {
+  } else if (draw < 0.99) {
     edit(pfaIds, headers);
   } else {
-    const answer = http.post(`${base}/sessions/${session}/commit?mode=partial`, null, { headers });
-    count(answer);
-    session = answer.status === 200 ? null : session;
+    commit(pfaIds, headers);
   }
 }
 
@@ -63,6 +62,18 @@ function edit(pfaIds, headers) {
   const patch = JSON.stringify({ monthlyRate: 1000 + Math.floor(Math.random() * 20000) });
   const json = { headers: { ...headers, 'Content-Type': 'application/json' } };
   count(http.patch(`${base}/sessions/${session}/records/${pick(pfaIds)}`, patch, json));
+}
+
+// Who has nothing to commit changes a record before.
+function commit(pfaIds, headers) {
+  if (session === null) edit(pfaIds, headers);
+  if (session === null) return;
+  const answer = http.post(`${base}/sessions/${session}/commit?mode=partial`, null, { headers });
+  count(answer);
+  if (answer.status === 200) {
+    committed.add(1);
+    session = null;
+  }
 }
 
 // 409 is the answer to a commit that somebody else was faster than.
@@ -84,6 +95,7 @@ export function handleSummary(data) {
     rate > 0 ? `${rate}/s` : `closed loop, ${clients}`,
     `${Math.round(requests.rate)}/s`,
     ms(times.med), ms(times['p(95)']), ms(times['p(99)']), ms(times.max),
+    of('committed').count || 0,
     of('shed').count || 0,
     of('failed').count || 0,
     of('dropped_iterations').count || 0,

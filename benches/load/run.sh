@@ -35,8 +35,8 @@ database() { echo "$postmaster $(pgrep -P "$postmaster" | tr '\n' ' ')"; }
 
 echo "$records records, $org, $(nproc) cores, pool ${PFA_POOL_SIZE:-8}, $seconds s each"
 echo
-echo "| load | done | p50 | p95 | p99 | max | shed (503) | failed | not sent | service CPU | database CPU | service memory |"
-echo "|---|---|---|---|---|---|---|---|---|---|---|---|"
+echo "| load | done | p50 | p95 | p99 | max | commits | shed (503) | failed | not sent | service CPU | database CPU | service memory |"
+echo "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 run_k6() { PORT=$port ORG=$org CLIENTS=$clients SECONDS=$1 RATE=$2 "$tools/bin/k6" run --quiet --no-usage-report --log-output=stderr benches/load/mix.js; }
 
 # A working day does not begin with a thousand readers and nothing in memory.
