@@ -51,7 +51,7 @@ macro_rules! dictionary {
     };
 }
 
-// The longest texts stay far below what a B-tree entry can hold (2,704 bytes), also two together.
+// The longest texts stay below what a B-tree entry can hold (2,704 bytes), also three of 200 characters together.
 dictionary! {
     PfaId               "pfaId"               "pfa_id"                Kind::Text(100);
     AreaSilo            "areaSilo"            "area_silo"             Kind::Text(200);

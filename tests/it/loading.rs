@@ -155,17 +155,30 @@ async fn an_organization_is_loaded_by_one_process_at_a_time() {
     assert_eq!(status, "failed");
 }
 
+/// Of four bytes each, in which nothing comes twice: an index would compress it.
+fn long_text(length: u32, seed: u32) -> String {
+    let noise = |place: u32| (place ^ (seed << 16)).wrapping_mul(0x9E37_79B1).rotate_left(13).wrapping_mul(0x85EB_CA6B) >> 15;
+    (0..length).map(|place| char::from_u32(0x1_0000 + noise(place)).unwrap()).collect()
+}
+
 #[tokio::test]
 async fn the_longest_texts_fit_into_the_indexes() {
     let app = test_app().await;
-    let long = "\u{1F69C}".repeat(200);
-    let wide: Object =
-        ["category", "class", "manufacturer", "model", "areaSilo"].iter().map(|key| ((*key).to_owned(), json!(long))).collect();
+    let organization = "O".repeat(64);
+    let keys = ["category", "class", "manufacturer", "model", "areaSilo"];
+    let mut wide: Object = keys.iter().zip(0..).map(|(key, seed)| ((*key).to_owned(), json!(long_text(200, seed)))).collect();
+    let rest =
+        json!({"source": "Purchase", "dor": "PROJECT", "isActualized": true, "forecastStart": "2025-01-01", "forecastEnd": "2025-02-01"});
+    wide.extend(rest.as_object().unwrap().clone());
     let record = |id: String| {
         let mut record = wide.clone();
         record.insert("pfaId".into(), json!(id));
         record
     };
-    assert_eq!(app.load("ORG", &[record("\u{1F69C}".repeat(100)), record("2".into())]).await.inserted, 2);
-    assert_eq!(app.load("ORG", &[record("3".into())]).await.inserted, 1);
+    assert_eq!(app.load(&organization, &[record(long_text(100, 9)), record("2".into())]).await.inserted, 2);
+    assert_eq!(app.load(&organization, &[record("3".into())]).await.inserted, 1);
+    let actualized = "select count(*) from pfa_mirror where is_actualized and octet_length(category || class || manufacturer) = 2400";
+    assert_eq!(sqlx::query_scalar::<_, i64>(actualized).fetch_one(app.pool()).await.unwrap(), 3);
+    let fourth = sqlx::query("create index on pfa_mirror (category, class, manufacturer, model)").execute(app.pool()).await;
+    assert!(fourth.unwrap_err().to_string().contains("exceeds btree version 4 maximum 2704"), "the texts are compressed");
 }
