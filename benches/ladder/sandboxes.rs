@@ -23,6 +23,7 @@ pub async fn measure(bed: &mut Bed, report: &mut Report) {
     sandboxes.measure_writes(rentals.len(), report).await;
     sandboxes.bed.forget().await;
     sandboxes.measure_readings(&rentals[..rentals.len().min(DRAFTS)], report).await;
+    sandboxes.measure_crowds(report).await;
     sandboxes.bed.forget().await;
 }
 
@@ -53,7 +54,11 @@ impl Sandboxes<'_> {
     }
 
     async fn shift(&mut self, session: &str, pfa_ids: &[String], is_preview: bool) -> Value {
-        let body = json!({"select": {"pfaIds": pfa_ids}, "operation": {"type": "shiftDates", "days": 30}, "preview": is_preview});
+        self.edit(session, pfa_ids, &json!({"type": "shiftDates", "days": 30}), is_preview).await
+    }
+
+    async fn edit(&mut self, session: &str, pfa_ids: &[String], operation: &Value, is_preview: bool) -> Value {
+        let body = json!({"select": {"pfaIds": pfa_ids}, "operation": operation, "preview": is_preview});
         serde_json::from_str(&self.bed.client.post(&format!("{}/sessions/{session}/edits", self.base), &body.to_string()).await).unwrap()
     }
 
@@ -123,26 +128,51 @@ impl Sandboxes<'_> {
             ("what-if KPIs of", "kpis?groupBy=category", None),
             ("what-if timeline of", "timeline", None),
         ] {
-            let separator = if path.contains('?') { '&' } else { '?' };
-            let paths = [&few, &many].map(|session| format!("{}/{path}{separator}session={session}", self.base));
-            let mut times: [Vec<Duration>; 2] = Default::default();
-            for _ in 0..READINGS {
-                for ((session, path), times) in [&few, &many].into_iter().zip(&paths).zip(&mut times) {
-                    self.shift(session, &drafts[..1], false).await;
-                    time(times, self.bed.client.read(path, "")).await;
-                }
-            }
-            let [few, many] = &mut times;
-            let (ours, ours_p99) = (quantile(many, 0.5), quantile(many, 0.99));
-            report.add(Rung {
-                name: format!("{name} {count} drafts, beside 10"),
-                ours,
-                ours_p99,
-                floor: Some(quantile(few, 0.5)),
-                at_most,
-                ..Rung::default()
-            });
+            let rung = Rung { name: format!("{name} {count} drafts, beside 10"), at_most, ..Rung::default() };
+            report.add(self.compare([&few, &many], path, &drafts[..1], rung).await);
         }
+    }
+
+    /// Pages in sandboxes where the first records of the grid have drafts, all of many: the page shows nothing else.
+    async fn measure_crowds(&mut self, report: &mut Report) {
+        let drafts = self.first_records().await;
+        let (few, many) = (self.open().await, self.open().await);
+        for (session, drafts) in [(&few, &drafts[..10]), (&many, &drafts)] {
+            self.edit(session, drafts, &json!({"type": "set", "fields": {"areaSilo": "YARD 7"}}), false).await;
+        }
+        for rows in [100, 1_000] {
+            let name = format!("page of {} rows, the first {} drafts, beside 10", thousands(rows), thousands(drafts.len()));
+            // What the grid shows further down is edited meanwhile.
+            let rung = Rung { name, ..Rung::default() };
+            report.add(self.compare([&few, &many], &format!("records?limit={rows}"), &drafts[drafts.len() - 1..], rung).await);
+        }
+    }
+
+    /// In the order of the grid.
+    async fn first_records(&self) -> Vec<String> {
+        sqlx::query_scalar(
+            "select pfa_id from pfa_mirror where organization_id = $1 and not is_discontinued order by forecast_start, id limit $2",
+        )
+        .bind(&self.bed.largest)
+        .bind(i64::try_from(DRAFTS).unwrap())
+        .fetch_all(&self.bed.pool)
+        .await
+        .unwrap()
+    }
+
+    /// The same reading in two sandboxes, of which the first is the floor, each time after an edit.
+    async fn compare(&mut self, sandboxes: [&String; 2], path: &str, edited: &[String], rung: Rung) -> Rung {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let paths = sandboxes.map(|session| format!("{}/{path}{separator}session={session}", self.base));
+        let mut times: [Vec<Duration>; 2] = Default::default();
+        for _ in 0..READINGS {
+            for ((session, path), times) in sandboxes.into_iter().zip(&paths).zip(&mut times) {
+                self.shift(session, edited, false).await;
+                time(times, self.bed.client.read(path, "")).await;
+            }
+        }
+        let [few, many] = &mut times;
+        Rung { ours: quantile(many, 0.5), ours_p99: quantile(many, 0.99), floor: Some(quantile(few, 0.5)), ..rung }
     }
 }
 

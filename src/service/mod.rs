@@ -31,6 +31,7 @@ use crate::db::ready::ReadyConnections;
 use editions::Editions;
 use kpis::Kpis;
 use names::RecordNames;
+use records::crowds::Crowds;
 use records::rows::RowMarks;
 use records::texts::RecordTexts;
 use sqlx::PgPool;
@@ -58,6 +59,8 @@ pub struct PfaMirrorService {
     timelines: Arc<Editions<Timeline>>,
     /// Texts of records that were read lately.
     texts: Arc<RecordTexts>,
+    /// Whose overlays have thousands of rows.
+    crowds: Arc<Crowds>,
     /// Which record has which pfaId.
     names: Arc<RecordNames>,
     /// What is kept of one block of a grid for the next.
@@ -92,6 +95,7 @@ impl PfaMirrorService {
             kpis: Arc::default(),
             timelines: Arc::default(),
             texts: Arc::new(RecordTexts::new(TEXT_MEMORY)),
+            crowds: Arc::default(),
             names: Arc::default(),
             marks: Arc::default(),
             writers,

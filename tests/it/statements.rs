@@ -45,7 +45,7 @@ impl Visit for Text {
     fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
 }
 
-async fn note_statements<T>(call: impl Future<Output = T>) -> (T, Vec<String>) {
+pub(super) async fn note_statements<T>(call: impl Future<Output = T>) -> (T, Vec<String>) {
     // One subscriber for all threads: with one of this thread alone, an event that another thread meets
     // first would be thought unwanted everywhere.
     static SUBSCRIBER: Once = Once::new();

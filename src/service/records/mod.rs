@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod columns;
+pub(super) mod crowds;
 mod export;
 mod holes;
 mod moment;
@@ -25,7 +26,7 @@ use crate::service::{PfaMirrorService, Reader};
 use chrono::{DateTime, Utc};
 use row::{META_WIDTH, read_meta};
 use sqlx::{PgConnection, Row as _};
-use statement::Texts;
+use statement::{Texts, Way};
 use uuid::Uuid;
 
 /// How the number of matching records is told.
@@ -89,7 +90,7 @@ impl PageQuery {
     /// The statement that reads the page with its texts, as PostgreSQL gets it; values are bound.
     #[must_use]
     pub fn statement(&self) -> String {
-        statement::page(self, Texts::Read).into_sql().as_str().to_owned()
+        statement::page(self, Way { texts: Texts::Read, may_be_crowded: false }).into_sql().as_str().to_owned()
     }
 }
 
@@ -139,7 +140,7 @@ impl PfaMirrorService {
     /// # Errors
     /// When the database fails.
     pub async fn explain_records(&self, query: &PageQuery, is_measured: bool) -> Result<serde_json::Value> {
-        Ok(statement::explain(query, self.texts.best_for(query), is_measured).build_query_scalar().fetch_one(&self.pool).await?)
+        Ok(statement::explain(query, self.way_of(query), is_measured).build_query_scalar().fetch_one(&self.pool).await?)
     }
 
     /// The planner's guess at the number of matching records; nothing is read.

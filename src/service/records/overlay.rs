@@ -7,6 +7,10 @@ use crate::service::records::statement::Builder;
 pub(super) const EVERYBODY: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
 /// So many rows of an overlay are read at most to make a hash of them, which takes six milliseconds.
 pub(super) const MOST_HASHED: i64 = 50_000;
+/// So many of a page's first rows are looked at, a millisecond if all are left out; a crowd is where less than
+/// one of so many is not.
+const CANDIDATES: i64 = 512;
+const CROWDED: i64 = 8;
 
 /// How rows that an overlay has are told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,6 +26,9 @@ pub(super) enum Without {
     /// By a hash of a much larger overlay: for pages that may have to sort a category, of which far more rows are looked at than
     /// shown. Else by calls of a function that the planner takes for cheap, or it would avoid the sort for their sake.
     HashOrCalls,
+    /// By a hash where the CTE [`crowd`](push_crowd) tells that it is worth it, else by probes: for pages of readers whose overlay
+    /// has thousands of rows.
+    HashInCrowd,
     /// By a hash of all ids in the overlay, made once: for readings of everything, where a probe a row was a
     /// third of the time. It needs memory for them (see `export`).
     Hash,
@@ -35,6 +42,7 @@ pub(super) fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_publ
         Without::Hash => push_hash(sql, reader, with_published),
         Without::HashUpTo(few) => push_hash_up_to(sql, reader, with_published, few, push_probe),
         Without::HashOrCalls => push_hash_up_to(sql, reader, with_published, MOST_HASHED, push_call),
+        Without::HashInCrowd => push_hash_in_crowd(sql, reader),
     }
 }
 
@@ -46,9 +54,10 @@ fn push_hash_up_to(sql: &mut Builder, reader: &Reader, with_published: bool, few
     sql.push_bind(few + 1);
     sql.push(") o) <= ");
     sql.push_bind(few);
-    sql.push(" then ");
-    push_hash(sql, reader, with_published);
-    sql.push(" else ");
+    sql.push(" then r.id not in (select o.id from pfa_overlay o where ");
+    push_overlay_of(sql, reader, with_published);
+    push_most_hashed(sql);
+    sql.push(") else ");
     push_else(sql, reader, with_published);
     sql.push(" end");
 }
@@ -69,6 +78,50 @@ fn push_hash(sql: &mut Builder, reader: &Reader, with_published: bool) {
     sql.push("r.id not in (select o.id from pfa_overlay o where ");
     push_overlay_of(sql, reader, with_published);
     sql.push(")");
+}
+
+/// Without a limit the planner would not make a hash of what it expects to be larger than its memory, and compare all ids with
+/// each row: statistics may tell of rows that are long gone.
+fn push_most_hashed(sql: &mut Builder) {
+    sql.push(" limit ");
+    sql.push_bind(MOST_HASHED);
+}
+
+/// What the hash does not have, of an overlay that is larger than a hash may be, the probe tells: it is asked for rows that are shown.
+fn push_hash_in_crowd(sql: &mut Builder, reader: &Reader) {
+    sql.push("case when (select is_crowded from crowd) and r.id in (");
+    push_ids(sql, reader);
+    push_most_hashed(sql);
+    sql.push(") then false else ");
+    push_probe(sql, reader, true);
+    sql.push(" end");
+}
+
+/// `is_crowded`: whether a hash of the reader's overlay is made in less time than its probes would take. It is where the overlay
+/// stands for nearly all of a page's first rows, which `push_candidates` tells as if there was none, looked at in their order and no
+/// further than it takes to tell; or where it has at most `few` rows.
+pub(super) fn push_crowd(sql: &mut Builder, reader: &Reader, few: Option<i64>, push_candidates: impl FnOnce(&mut Builder)) {
+    sql.push("select (select count(*) from (select from (");
+    push_candidates(sql);
+    sql.push(" limit ").push_bind(CANDIDATES).push(") r where ");
+    push_probe(sql, reader, true);
+    sql.push(" limit ").push_bind(CANDIDATES / CROWDED).push(") seen) < ").push_bind(CANDIDATES / CROWDED);
+    if let Some(few) = few {
+        sql.push(" or (select count(*) from (");
+        push_ids(sql, reader);
+        sql.push(" limit ").push_bind(few + 1).push(") o) <= ").push_bind(few);
+    }
+    sql.push(" as is_crowded");
+}
+
+/// The ids that the overlays of a reader have, from the two indexes that begin with the session: the primary key has the ids of all
+/// sandboxes side by side.
+fn push_ids(sql: &mut Builder, reader: &Reader) {
+    for (separator, part) in [("", " and not o.is_discontinued"), (" union all ", " and o.is_discontinued")] {
+        sql.push(separator).push("select o.id from pfa_overlay o where ");
+        push_overlay_of(sql, reader, true);
+        sql.push(part);
+    }
 }
 
 /// The overlay rows `o` of the sandbox, or of everybody, or of both.

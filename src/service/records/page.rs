@@ -4,7 +4,7 @@
 use super::holes::Holes;
 use super::moment::Moment;
 use super::row::{META_WIDTH, read_cells, read_key, read_meta};
-use super::statement::{self, Texts};
+use super::statement::{self, Texts, Way};
 use super::texts::{Origin, RecordTexts};
 use super::{CountKind, Page, PageQuery};
 use crate::domain::cursor::Cursor;
@@ -35,22 +35,29 @@ impl PfaMirrorService {
 
     /// The page, without an estimated count.
     pub(super) async fn read_records(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<Page> {
-        let mut reading = self.read_page(connection, query, self.texts.best_for(query)).await?;
+        let mut reading = self.read_page(connection, query, self.way_of(query)).await?;
         if !reading.holes.is_empty() {
             let origin = reading.admission()?.moment.origin;
             match self.texts.read(connection, query, origin, reading.holes.records()).await? {
                 Some(texts) => reading.json = reading.holes.fill(&reading.json, &texts),
                 // A record has changed meanwhile: what was read is of no moment any more.
-                None => reading = self.read_page(connection, query, Texts::Read).await?,
+                None => reading = self.read_page(connection, query, Way { texts: Texts::Read, ..self.way_of(query) }).await?,
             }
         }
         self.texts.note_page(query);
-        reading.finish()
+        let page = reading.finish()?;
+        self.crowds.look(connection, &query.reader, page.state).await?;
+        Ok(page)
     }
 
-    async fn read_page<'a>(&'a self, connection: &mut PgConnection, query: &'a PageQuery, texts: Texts) -> Result<Reading<'a>> {
+    /// How the page is best read, as far as earlier ones tell.
+    pub(super) fn way_of(&self, query: &PageQuery) -> Way {
+        Way { texts: self.texts.best_for(query), may_be_crowded: self.crowds.has_many(&query.reader) }
+    }
+
+    async fn read_page<'a>(&'a self, connection: &mut PgConnection, query: &'a PageQuery, way: Way) -> Result<Reading<'a>> {
         let mut reading = Reading::new(query, &self.texts);
-        let mut statement = statement::page(query, texts);
+        let mut statement = statement::page(query, way);
         // Filters that somebody puts together would push the others out of the connection's statements.
         let mut rows = statement.build().persistent(query.filter.conditions.is_empty()).fetch(connection);
         while let Some(row) = rows.try_next().await? {

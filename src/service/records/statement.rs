@@ -18,8 +18,9 @@ use crate::domain::filter::Filter;
 use crate::domain::sort::Direction;
 use crate::service::Reader;
 use crate::service::records::columns::{Columns, push_columns};
+use crate::service::records::crowds;
 use crate::service::records::order::{self, Segment, sorts_a_category};
-use crate::service::records::overlay::{EVERYBODY, MOST_HASHED, Without, push_overlay_of, push_without_overlay};
+use crate::service::records::overlay::{EVERYBODY, MOST_HASHED, Without, push_crowd, push_overlay_of, push_without_overlay};
 use crate::service::records::row::META_COLUMNS;
 use crate::service::records::{CountKind, PageQuery, predicates};
 use sqlx::{Postgres, QueryBuilder};
@@ -43,6 +44,14 @@ pub(super) enum Texts {
     Remembered,
 }
 
+/// How a page is read; what it shows is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    pub texts: Texts,
+    /// Whether the reader's overlay has so many rows that most of the page may be left out (see [`super::crowds`]).
+    pub may_be_crowded: bool,
+}
+
 /// Which rows a branch reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Branch {
@@ -57,28 +66,35 @@ pub(super) enum Branch {
 /// The statement for a page. The first row is the admission; the others have the columns of `_meta`, the text of the record or
 /// the fields asked for, and the sort keys, all behind the admission's columns. Who is refused gets no others, and no record is
 /// read for them.
-pub(super) fn page(query: &PageQuery, texts: Texts) -> Builder {
-    page_after(query, texts, "")
+pub(super) fn page(query: &PageQuery, way: Way) -> Builder {
+    page_after(query, way, "")
 }
 
 /// The plan of [`page`], measured or as it would be run.
-pub(super) fn explain(query: &PageQuery, texts: Texts, is_measured: bool) -> Builder {
-    page_after(query, texts, if is_measured { "explain (analyze, buffers, format json) " } else { "explain (format json) " })
+pub(super) fn explain(query: &PageQuery, way: Way, is_measured: bool) -> Builder {
+    page_after(query, way, if is_measured { "explain (analyze, buffers, format json) " } else { "explain (format json) " })
 }
 
 /// Row by row: as one text, put together in the database, the same page took a third longer.
-fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
+fn page_after(query: &PageQuery, Way { texts, may_be_crowded }: Way, prefix: &str) -> Builder {
     let mut sql = Builder::new(prefix);
     let splits = splits_mirror(query);
-    let without = match query.offset + i64::from(query.limit) {
+    let rows = query.offset + i64::from(query.limit);
+    // A row of the hash costs a quarter of a probe.
+    let few = MOST_HASHED.min(2 * rows);
+    let without = match rows {
         _ if sorts_a_category(query) => Without::HashOrCalls,
-        rows if rows < LARGE_PAGE => Without::Probes,
-        // A row of the hash costs a quarter of a probe.
-        rows => Without::HashUpTo(MOST_HASHED.min(2 * rows)),
+        _ if may_be_crowded => Without::HashInCrowd,
+        ..LARGE_PAGE => Without::Probes,
+        _ => Without::HashUpTo(few),
     };
     let columns = page_columns(query);
     sql.push("with admission as materialized (");
     push_admission(&mut sql, query);
+    if without == Without::HashInCrowd {
+        sql.push("), crowd as materialized (");
+        push_crowd(&mut sql, &query.reader, (few > crowds::MANY).then_some(few), |sql| push_candidates(sql, query));
+    }
     if splits {
         sql.push("), head as materialized (");
         push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head, without, Columns::Page(texts));
@@ -121,6 +137,16 @@ fn page_after(query: &PageQuery, texts: Texts, prefix: &str) -> Builder {
     sql.push(") page where exists (select from admission");
     sql.push(if query.reader.session.is_some() { " where edit_count is not null)" } else { ")" });
     sql
+}
+
+/// The mirror's first rows of a page, as if there was no overlay.
+fn push_candidates(sql: &mut Builder, query: &PageQuery) {
+    let segment = if splits_mirror(query) { Segment::Head } else { whole_segment(query) };
+    sql.push("select r.id");
+    push_mirror(sql, &query.reader);
+    predicates::push_filter(sql, &query.filter);
+    order::push_segment(sql, query, segment);
+    order::push_branch_order(sql, query, segment);
 }
 
 /// The columns of a page's rows: those of `_meta`, the record's text or the fields asked for, the sort keys.
