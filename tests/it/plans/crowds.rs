@@ -7,6 +7,7 @@ use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::domain::filter::{Filter, Range};
 use pfa_vanguard::domain::operation::Operation;
 use pfa_vanguard::domain::sort::Sort;
+use pfa_vanguard::service::commit::{Commit, CommitMode};
 use pfa_vanguard::service::edits::{BulkEdit, Direction, Selection};
 use pfa_vanguard::service::records::PageQuery;
 use pfa_vanguard::service::sessions::Sandbox;
@@ -102,6 +103,21 @@ async fn discontinued_drafts_are_a_crowd_too() {
     let page = page_in(&sandbox, Filter { flags, ..Filter::default() }, "forecastStart");
     let (probes, is_hashed) = lookups(&app, &page).await;
     assert!(probes >= 4_200 && !is_hashed, "{probes} rows were looked up");
+    let first = rows(&app, &page).await;
+    assert_eq!(lookups(&app, &page).await, (512, true));
+    assert_eq!(rows(&app, &page).await, first);
+}
+
+#[tokio::test]
+async fn a_publication_is_a_crowd_for_everybody() {
+    let app = demo_world().await;
+    let sandbox = open(&app).await;
+    edit(&app, &sandbox, &each(&app, 1, 4_000).await).await;
+    let mut page = page_in(&sandbox, Filter::default(), "forecastStart");
+    page.reader.session = None;
+    rows(&app, &page).await;
+    assert_eq!(lookups(&app, &page).await, (201, false));
+    app.service.commit_session(&sandbox, &Commit { mode: CommitMode::Atomic, is_dry_run: false, idempotency_key: None }).await.unwrap();
     let first = rows(&app, &page).await;
     assert_eq!(lookups(&app, &page).await, (512, true));
     assert_eq!(rows(&app, &page).await, first);
