@@ -4,7 +4,7 @@
 //! edit of what the grid shows, it probes all of them to find its first row of the mirror: thirty times what the page takes else.
 //! To make a hash of the overlay's ids takes as long as a few thousand probes, so a statement looks at its first rows whether it is
 //! worth it. To plan that look takes an eighth of a small page's time: it is part of pages only where there are so many overlay rows
-//! at all. That is found out once for every state of an overlay, by the first page of it, for the next ones.
+//! at all. That is found out once for a state of an overlay, by the first page of it, for the next ones.
 
 use crate::error::Result;
 use crate::service::Reader;
@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 /// From so many rows on an overlay is worth a look.
 pub(super) const MANY: i64 = 2_000;
+/// And one that had is looked at again when it was changed so often: in vain costs the next pages less than looking each time.
+const PATIENCE: i64 = 16;
 /// So many overlays are remembered.
 const OVERLAYS: usize = 10_000;
 
@@ -31,6 +33,13 @@ struct Look {
     has_many: bool,
 }
 
+impl Look {
+    /// Whether it is worth another look, in this state of the overlay.
+    const fn is_old(self, number: i64) -> bool {
+        if self.has_many { (number - self.number).abs() >= PATIENCE } else { number != self.number }
+    }
+}
+
 impl Default for Crowds {
     fn default() -> Self {
         Self(Cache::new(OVERLAYS))
@@ -44,12 +53,12 @@ impl Crowds {
         has_many(Uuid::nil()) || reader.session.is_some_and(has_many)
     }
 
-    /// Looks at those overlays of the reader that are in another state than when somebody looked last.
+    /// Looks at those overlays of the reader of which the last look is too old.
     pub(super) async fn look(&self, connection: &mut PgConnection, reader: &Reader, state: ReadingState) -> Result<()> {
         let sandbox = reader.session.zip(state.edit_count);
         for (session, number) in once((Uuid::nil(), state.change_number)).chain(sandbox) {
             let overlay = (reader.organization.clone(), session);
-            if self.0.get(&overlay).is_none_or(|look| look.number != number) {
+            if self.0.get(&overlay).is_none_or(|look| look.is_old(number)) {
                 let has_many = has_many(connection, &overlay.0, session).await?;
                 self.0.insert(overlay, Look { number, has_many });
             }
