@@ -19,9 +19,9 @@ pub(super) enum Without {
     /// the overlay: for pages. The offset keeps it so: as a join, planned before anybody counted twenty thousand
     /// new drafts, the same page takes seconds.
     Probes,
-    /// By a hash while the organization's overlay has at most so many rows, else by probes: for large pages, of which the
-    /// probes are a third of what the database does. It looks at the overlay of all sandboxes, because that is what is
-    /// read for the hash; and at the rows themselves, because statistics are late.
+    /// By a hash while the reader's overlay has at most so many rows, else by probes: for large pages of the mirror, of which the
+    /// probes are a third of what the database does. It looks at the rows themselves, because statistics are late; and at
+    /// nobody else's, or a page would take longer for the sandboxes of others.
     HashUpTo(i64),
     /// By a hash of a much larger overlay: for pages that may have to sort a category, of which far more rows are looked at than
     /// shown. Else by calls of a function that the planner takes for cheap, or it would avoid the sort for their sake.
@@ -40,26 +40,28 @@ pub(super) fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_publ
     match without {
         Without::Probes => push_probe(sql, reader, with_published),
         Without::Hash => push_hash(sql, reader, with_published),
-        Without::HashUpTo(few) => push_hash_up_to(sql, reader, with_published, few, push_probe),
-        Without::HashOrCalls => push_hash_up_to(sql, reader, with_published, MOST_HASHED, push_call),
+        Without::HashUpTo(few) => push_hash_up_to(sql, reader, few, push_probe),
+        Without::HashOrCalls => push_hash_up_to(sql, reader, MOST_HASHED, push_call),
         Without::HashInCrowd => push_hash_in_crowd(sql, reader),
     }
 }
 
-fn push_hash_up_to(sql: &mut Builder, reader: &Reader, with_published: bool, few: i64, push_else: fn(&mut Builder, &Reader, bool)) {
-    sql.push("case when (select count(*) from (select from pfa_overlay o where o.organization_id = ");
-    sql.push_bind(reader.organization.clone());
-    // In the order of the primary key, or else rows of others might be read to find these.
-    sql.push(" order by o.id limit ");
-    sql.push_bind(few + 1);
-    sql.push(") o) <= ");
-    sql.push_bind(few);
-    sql.push(" then r.id not in (select o.id from pfa_overlay o where ");
-    push_overlay_of(sql, reader, with_published);
+fn push_hash_up_to(sql: &mut Builder, reader: &Reader, few: i64, push_else: fn(&mut Builder, &Reader, bool)) {
+    sql.push("case when ");
+    push_has_few(sql, reader, few);
+    sql.push(" then r.id not in (");
+    push_ids(sql, reader);
     push_most_hashed(sql);
     sql.push(") else ");
-    push_else(sql, reader, with_published);
+    push_else(sql, reader, true);
     sql.push(" end");
+}
+
+/// That the overlays of a reader have at most so many rows.
+fn push_has_few(sql: &mut Builder, reader: &Reader, few: i64) {
+    sql.push("(select count(*) from (");
+    push_ids(sql, reader);
+    sql.push(" limit ").push_bind(few + 1).push(") o) <= ").push_bind(few);
 }
 
 fn push_call(sql: &mut Builder, reader: &Reader, with_published: bool) {
@@ -107,9 +109,8 @@ pub(super) fn push_crowd(sql: &mut Builder, reader: &Reader, few: Option<i64>, p
     push_probe(sql, reader, true);
     sql.push(" limit ").push_bind(CANDIDATES / CROWDED).push(") seen) < ").push_bind(CANDIDATES / CROWDED);
     if let Some(few) = few {
-        sql.push(" or (select count(*) from (");
-        push_ids(sql, reader);
-        sql.push(" limit ").push_bind(few + 1).push(") o) <= ").push_bind(few);
+        sql.push(" or ");
+        push_has_few(sql, reader, few);
     }
     sql.push(" as is_crowded");
 }
