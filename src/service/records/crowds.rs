@@ -1,29 +1,39 @@
 //! Whose overlays have thousands of rows, which may stand for most of what a page would show.
 //!
 //! A page leaves out rows that the overlay has, by one probe for each. Where all of twenty thousand rows have drafts, as after a bulk
-//! edit of what the grid shows, it probes all of them to find its first row of the mirror: thirty times what the page takes else.
+//! edit of what the grid shows, it probes all of them to find its first row of the mirror: thirty times what the page takes otherwise.
 //! To make a hash of the overlay's ids takes as long as a few thousand probes, so a statement looks at its first rows whether it is
 //! worth it. To plan that look takes an eighth of a small page's time: it is part of pages only where there are so many overlay rows
-//! at all. That is found out once for a state of an overlay, by the first page of it, for the next ones.
+//! at all. The first page of a state of an overlay finds that out, for the next ones; itself it still probes.
 
 use crate::error::Result;
 use crate::service::Reader;
-use crate::service::records::ReadingState;
+use crate::service::records::{PageQuery, ReadingState};
 use quick_cache::sync::Cache;
 use sqlx::PgConnection;
 use std::iter::once;
 use uuid::Uuid;
 
 /// From so many rows on an overlay is worth a look.
-pub(super) const MANY: i64 = 2_000;
-/// And one that had is looked at again when it was changed so often: in vain costs the next pages less than looking each time.
+const MANY: i64 = 2_000;
+/// One that had many is counted again after so many changes: a needless look in a page costs less than counting after each.
 const PATIENCE: i64 = 16;
 /// So many overlays are remembered.
 const OVERLAYS: usize = 10_000;
 
+/// Whether a page is one that a crowd makes slow. Larger ones take the hash for more overlay rows, however they lie; and what no
+/// index of an order answers would be searched for a second time.
+pub(super) fn suits(query: &PageQuery) -> bool {
+    let filter = &query.filter;
+    query.offset + i64::from(query.limit) <= MANY / 2 && filter.text.is_empty() && filter.contains.is_none() && filter.conditions.is_empty()
+}
+
 /// What was found out about overlays lately.
 #[derive(Debug)]
-pub(in crate::service) struct Crowds(Cache<(String, Uuid), Look>);
+pub(in crate::service) struct Crowds(Cache<Overlay, Look>);
+
+/// An organization's, of a sandbox and its user, or of everybody.
+type Overlay = (String, Option<(Uuid, String)>);
 
 /// What was found out about one.
 #[derive(Debug, Clone, Copy)]
@@ -49,22 +59,30 @@ impl Default for Crowds {
 impl Crowds {
     /// Whether an overlay that the reader reads across had many rows when somebody looked last.
     pub(super) fn has_many(&self, reader: &Reader) -> bool {
-        let has_many = |session| self.0.get(&(reader.organization.clone(), session)).is_some_and(|look| look.has_many);
-        has_many(Uuid::nil()) || reader.session.is_some_and(has_many)
+        let has_many = |overlay| self.0.get(&overlay).is_some_and(|look| look.has_many);
+        has_many(published(reader)) || sandbox(reader).is_some_and(has_many)
     }
 
     /// Looks at those overlays of the reader of which the last look is too old.
     pub(super) async fn look(&self, connection: &mut PgConnection, reader: &Reader, state: ReadingState) -> Result<()> {
-        let sandbox = reader.session.zip(state.edit_count);
-        for (session, number) in once((Uuid::nil(), state.change_number)).chain(sandbox) {
-            let overlay = (reader.organization.clone(), session);
+        let sandbox = sandbox(reader).zip(state.edit_count);
+        for (overlay, number) in once((published(reader), state.change_number)).chain(sandbox) {
             if self.0.get(&overlay).is_none_or(|look| look.is_old(number)) {
+                let session = overlay.1.as_ref().map_or(Uuid::nil(), |(session, _)| *session);
                 let has_many = has_many(connection, &overlay.0, session).await?;
                 self.0.insert(overlay, Look { number, has_many });
             }
         }
         Ok(())
     }
+}
+
+fn published(reader: &Reader) -> Overlay {
+    (reader.organization.clone(), None)
+}
+
+fn sandbox(reader: &Reader) -> Option<Overlay> {
+    reader.session.map(|session| (reader.organization.clone(), Some((session, reader.user.clone()))))
 }
 
 async fn has_many(connection: &mut PgConnection, organization: &str, session: Uuid) -> Result<bool> {

@@ -7,13 +7,13 @@ use crate::service::records::statement::Builder;
 pub(super) const EVERYBODY: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
 /// So many rows of an overlay are read at most to make a hash of them, which takes six milliseconds.
 pub(super) const MOST_HASHED: i64 = 50_000;
-/// So many of a page's first rows are looked at, a millisecond if all are left out; a crowd is where less than
-/// one of so many is not.
+/// So many of a page's first rows are looked at, which takes a millisecond if all are left out.
 const CANDIDATES: i64 = 512;
+/// It is a crowd where fewer than one in so many of them is shown.
 const CROWDED: i64 = 8;
 
 /// How rows that an overlay has are told.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Without {
     /// By one probe of the overlay's primary key a row, which keeps the order of the scan whatever the size of
     /// the overlay: for pages. The offset keeps it so: as a join, planned before anybody counted twenty thousand
@@ -26,16 +26,18 @@ pub(super) enum Without {
     /// By a hash of a much larger overlay: for pages that may have to sort a category, of which far more rows are looked at than
     /// shown. Else by calls of a function that the planner takes for cheap, or it would avoid the sort for their sake.
     HashOrCalls,
-    /// By a hash where the CTE [`crowd`](push_crowd) tells that it is worth it, else by probes: for pages of readers whose overlay
-    /// has thousands of rows.
+    /// By a hash where the CTE [`crowd`](push_crowd) tells so, else by probes: for pages of readers whose overlay has thousands of
+    /// rows, which it may stand for.
     HashInCrowd,
     /// By a hash of all ids in the overlay, made once: for readings of everything, where a probe a row was a
     /// third of the time. It needs memory for them (see `export`).
     Hash,
 }
 
-/// `and` that no overlay row of the sandbox, or of everybody, stands for the row.
+/// `and` that no overlay row of the sandbox, or of everybody, stands for the row. Of published rows, for which only the sandbox's
+/// do, probes or a hash of all tell.
 pub(super) fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_published: bool, without: Without) {
+    debug_assert!(with_published || matches!(without, Without::Probes | Without::Hash), "{without:?} is of both overlays");
     sql.push(" and ");
     match without {
         Without::Probes => push_probe(sql, reader, with_published),
@@ -48,20 +50,17 @@ pub(super) fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_publ
 
 fn push_hash_up_to(sql: &mut Builder, reader: &Reader, few: i64, push_else: fn(&mut Builder, &Reader, bool)) {
     sql.push("case when ");
-    push_has_few(sql, reader, few);
+    // The hash must have all ids.
+    let few = few.min(MOST_HASHED);
+    sql.push("(select count(*) from (");
+    push_ids(sql, reader);
+    sql.push(" limit ").push_bind(few + 1).push(") o) <= ").push_bind(few);
     sql.push(" then r.id not in (");
     push_ids(sql, reader);
     push_most_hashed(sql);
     sql.push(") else ");
     push_else(sql, reader, true);
     sql.push(" end");
-}
-
-/// That the overlays of a reader have at most so many rows.
-fn push_has_few(sql: &mut Builder, reader: &Reader, few: i64) {
-    sql.push("(select count(*) from (");
-    push_ids(sql, reader);
-    sql.push(" limit ").push_bind(few + 1).push(") o) <= ").push_bind(few);
 }
 
 fn push_call(sql: &mut Builder, reader: &Reader, with_published: bool) {
@@ -89,7 +88,7 @@ fn push_most_hashed(sql: &mut Builder) {
     sql.push_bind(MOST_HASHED);
 }
 
-/// What the hash does not have, of an overlay that is larger than a hash may be, the probe tells: it is asked for rows that are shown.
+/// Of an overlay that is larger than a hash may be, the probe tells what the hash has no room for.
 fn push_hash_in_crowd(sql: &mut Builder, reader: &Reader) {
     sql.push("case when (select is_crowded from crowd) and r.id in (");
     push_ids(sql, reader);
@@ -99,20 +98,17 @@ fn push_hash_in_crowd(sql: &mut Builder, reader: &Reader) {
     sql.push(" end");
 }
 
-/// `is_crowded`: whether a hash of the reader's overlay is made in less time than its probes would take. It is where the overlay
-/// stands for nearly all of a page's first rows, which `push_candidates` tells as if there was none, looked at in their order and no
-/// further than it takes to tell; or where it has at most `few` rows.
-pub(super) fn push_crowd(sql: &mut Builder, reader: &Reader, few: Option<i64>, push_candidates: impl FnOnce(&mut Builder)) {
-    sql.push("select (select count(*) from (select from (");
+/// The CTEs `candidates`, a page's first rows as if there was no overlay, which `push_candidates` selects; and `crowd`, whose
+/// `is_crowded` tells whether the reader's overlay stands for nearly all of them. They are probed no further than it takes to tell.
+pub(super) fn push_crowd(sql: &mut Builder, reader: &Reader, push_candidates: impl FnOnce(&mut Builder)) {
+    sql.push("candidates as materialized (");
     push_candidates(sql);
-    sql.push(" limit ").push_bind(CANDIDATES).push(") r where ");
+    sql.push(" limit ").push_bind(CANDIDATES);
+    sql.push("), crowd as materialized (select (select count(*) from candidates) = ").push_bind(CANDIDATES);
+    sql.push(" and (select count(*) from (select from candidates r where ");
     push_probe(sql, reader, true);
     sql.push(" limit ").push_bind(CANDIDATES / CROWDED).push(") seen) < ").push_bind(CANDIDATES / CROWDED);
-    if let Some(few) = few {
-        sql.push(" or ");
-        push_has_few(sql, reader, few);
-    }
-    sql.push(" as is_crowded");
+    sql.push(" as is_crowded)");
 }
 
 /// The ids that the overlays of a reader have, from the two indexes that begin with the session: the primary key has the ids of all

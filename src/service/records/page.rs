@@ -1,6 +1,7 @@
 //! A page put together row by row while the database still reads: its records are JSON text already, which
 //! is copied, never parsed.
 
+use super::crowds;
 use super::holes::Holes;
 use super::moment::Moment;
 use super::row::{META_WIDTH, read_cells, read_key, read_meta};
@@ -46,13 +47,16 @@ impl PfaMirrorService {
         }
         self.texts.note_page(query);
         let page = reading.finish()?;
-        self.crowds.look(connection, &query.reader, page.state).await?;
+        if let Err(error) = self.crowds.look(connection, &query.reader, page.state).await {
+            // The page is there; the next one looks again.
+            tracing::warn!(%error, "an overlay could not be looked at");
+        }
         Ok(page)
     }
 
     /// How the page is best read, as far as earlier ones tell.
     pub(super) fn way_of(&self, query: &PageQuery) -> Way {
-        Way { texts: self.texts.best_for(query), may_be_crowded: self.crowds.has_many(&query.reader) }
+        Way { texts: self.texts.best_for(query), may_be_crowded: crowds::suits(query) && self.crowds.has_many(&query.reader) }
     }
 
     async fn read_page<'a>(&'a self, connection: &mut PgConnection, query: &'a PageQuery, way: Way) -> Result<Reading<'a>> {

@@ -18,9 +18,8 @@ use crate::domain::filter::Filter;
 use crate::domain::sort::Direction;
 use crate::service::Reader;
 use crate::service::records::columns::{Columns, push_columns};
-use crate::service::records::crowds;
 use crate::service::records::order::{self, Segment, sorts_a_category};
-use crate::service::records::overlay::{EVERYBODY, MOST_HASHED, Without, push_crowd, push_overlay_of, push_without_overlay};
+use crate::service::records::overlay::{EVERYBODY, Without, push_crowd, push_overlay_of, push_without_overlay};
 use crate::service::records::row::META_COLUMNS;
 use crate::service::records::{CountKind, PageQuery, predicates};
 use sqlx::{Postgres, QueryBuilder};
@@ -79,29 +78,29 @@ pub(super) fn explain(query: &PageQuery, way: Way, is_measured: bool) -> Builder
 fn page_after(query: &PageQuery, Way { texts, may_be_crowded }: Way, prefix: &str) -> Builder {
     let mut sql = Builder::new(prefix);
     let splits = splits_mirror(query);
-    let rows = query.offset + i64::from(query.limit);
-    // A row of the hash costs a quarter of a probe.
-    let few = MOST_HASHED.min(2 * rows);
-    let without = match rows {
+    let without = match query.offset + i64::from(query.limit) {
         _ if sorts_a_category(query) => Without::HashOrCalls,
         _ if may_be_crowded => Without::HashInCrowd,
         ..LARGE_PAGE => Without::Probes,
-        _ => Without::HashUpTo(few),
+        // A row of the hash costs a quarter of a probe.
+        rows => Without::HashUpTo(2 * rows),
     };
     let columns = page_columns(query);
     sql.push("with admission as materialized (");
     push_admission(&mut sql, query);
+    sql.push(")");
     if without == Without::HashInCrowd {
-        sql.push("), crowd as materialized (");
-        push_crowd(&mut sql, &query.reader, (few > crowds::MANY).then_some(few), |sql| push_candidates(sql, query));
+        sql.push(", ");
+        push_crowd(&mut sql, &query.reader, |sql| push_candidates(sql, query));
     }
     if splits {
-        sql.push("), head as materialized (");
+        sql.push(", head as materialized (");
         push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head, without, Columns::Page(texts));
         push_limit(&mut sql, query);
+        sql.push(")");
     }
     // One row for all of them: repeated in every row it would be a third of what is sent beside the texts.
-    sql.push(") select change_number, last_published_at, edit_count, mirror, ");
+    sql.push(" select change_number, last_published_at, edit_count, mirror, ");
     push_count_if_admitted(&mut sql, query);
     for _ in &columns {
         sql.push(", null");

@@ -1,12 +1,12 @@
 //! Pages where the overlay stands for most of what they would show.
 
-use super::{demo_world, hashes, nodes, query, words};
+use super::{days, demo_world, hashes, nodes, query, words};
 use crate::support::app::TestApp;
 use chrono::NaiveDate;
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::domain::filter::{Filter, Range};
 use pfa_vanguard::domain::operation::Operation;
-use pfa_vanguard::domain::sort::Sort;
+use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::commit::{Commit, CommitMode};
 use pfa_vanguard::service::edits::{BulkEdit, Direction, Selection};
 use pfa_vanguard::service::records::PageQuery;
@@ -32,7 +32,7 @@ async fn set(app: &TestApp, sandbox: &Sandbox, pfa_ids: &[String], fields: Value
     }
 }
 
-/// Records in the order of the grid, each so manieth.
+/// Records in the order of the grid, every nth.
 async fn each(app: &TestApp, nth: usize, count: usize) -> Vec<String> {
     let ids: Vec<String> = sqlx::query_scalar(
         "select pfa_id from pfa_mirror where organization_id = 'HOLNG' and not is_discontinued order by forecast_start, id",
@@ -55,7 +55,7 @@ async fn lookups(app: &TestApp, page: &PageQuery) -> (i64, bool) {
     let nodes = nodes(&plan[0]["Plan"]);
     let subplans = nodes.iter().filter(|node| node["Parent Relationship"] == "SubPlan" && node["Relation Name"] == "pfa_overlay");
     let probes = subplans.map(|node| node["Actual Loops"].as_i64().unwrap()).max().unwrap_or_default();
-    (probes, hashes(&nodes) == [1])
+    (probes, hashes(&nodes).into_iter().max() == Some(1))
 }
 
 async fn rows(app: &TestApp, page: &PageQuery) -> Value {
@@ -63,12 +63,13 @@ async fn rows(app: &TestApp, page: &PageQuery) -> Value {
 }
 
 /// All pages, one after the other.
-async fn walk(app: &TestApp, page: &PageQuery) -> Vec<Value> {
+async fn walk(service: &PfaMirrorService, page: &PageQuery) -> Vec<Value> {
     let mut page = page.clone();
     let mut all = Vec::new();
     loop {
-        all.extend(rows(app, &page).await.as_array().unwrap().iter().cloned());
-        page.cursor = app.service.list_records(&page).await.unwrap().next;
+        let read = service.list_records(&page).await.unwrap();
+        all.extend(serde_json::from_str::<Vec<Value>>(&read.rows).unwrap());
+        page.cursor = read.next;
         if page.cursor.is_none() {
             return all;
         }
@@ -142,9 +143,26 @@ async fn a_page_among_thousands_of_drafts_looks_its_own_rows_up() {
     let (probes, is_hashed) = lookups(&app, &page).await;
     assert!((200..=400).contains(&probes) && !is_hashed, "{probes} rows were looked up");
     assert_eq!(rows(&app, &page).await, first);
-    // A large page passes so many that the hash is made.
+    // A large page passes so many that the hash is made, and tells all.
     let page = PageQuery { limit: 2_000, ..page };
-    assert!(lookups(&app, &page).await.1);
+    let (probes, is_hashed) = lookups(&app, &page).await;
+    assert!(probes < 50 && is_hashed, "{probes} rows were looked up");
+}
+
+/// What a filter leaves is shown soon, however many drafts there are.
+#[tokio::test]
+async fn a_few_matches_are_no_crowd() {
+    let app = demo_world().await;
+    let sandbox = open(&app).await;
+    edit(&app, &sandbox, &each(&app, 1, 3_000).await).await;
+    rows(&app, &page_in(&sandbox, Filter::default(), "forecastStart")).await;
+    let dates = [(Field::ForecastStart, Range { from: NaiveDate::from_ymd_opt(2028, 11, 1), to: None })].into();
+    for sort in ["forecastStart", "-forecastStart"] {
+        let page = page_in(&sandbox, Filter { dates: Clone::clone(&dates), ..Filter::default() }, sort);
+        assert!(looks_for_crowds(&app, &page).await);
+        let (probes, is_hashed) = lookups(&app, &page).await;
+        assert!(probes <= 202 && !is_hashed, "{probes} rows were looked up");
+    }
 }
 
 /// As the page begins with a few hundred of them only, its other rows are soon found.
@@ -187,38 +205,45 @@ async fn an_overlay_too_large_for_a_hash_is_read_in_part() {
     assert_eq!(rows(&app, &page).await, first);
 }
 
-/// In any order, with a filter, from page to page: as another process reads them that knows of no crowd.
+/// In any order, with a filter, from page to page: the same as read in one, which looks for no crowd.
 #[tokio::test]
 async fn crowded_pages_show_what_others_do() {
     let app = demo_world().await;
-    let sandbox = open(&app).await;
-    edit(&app, &sandbox, &each(&app, 1, 2_500).await).await;
+    let (sandbox, other) = (open(&app).await, open(&app).await);
+    let records = each(&app, 1, 4_000).await;
+    edit(&app, &sandbox, &records[..3_000]).await;
+    edit(&app, &other, &records[2_000..]).await;
     let lifting = words(&[(Field::Category, "Lifting")]);
     let area = words(&[(Field::AreaSilo, "YARD 7")]);
-    for (filter, sort) in [
-        (lifting.clone(), "forecastStart"),
-        (lifting.clone(), "-monthlyRate"),
-        (lifting, "-actualStart"),
-        (area, "forecastStart"),
-        (Filter { text: vec!["ltm".into()], ..Filter::default() }, "-forecastEnd"),
+    let planned = Filter { dates: [(Field::ForecastStart, days(2023))].into(), ..Filter::default() };
+    for (filter, sort, looks) in [
+        (lifting.clone(), "forecastStart", true),
+        (lifting.clone(), "-actualStart", true),
+        (lifting, "-monthlyRate", false),
+        (planned.clone(), "forecastStart", true),
+        (planned, "-originalStart,pfaId", true),
+        (area, "forecastStart", true),
+        (Filter { text: vec!["ltm".into()], ..Filter::default() }, "-forecastEnd", false),
     ] {
-        let page = page_in(&sandbox, filter, sort);
-        let reader = page.reader.clone();
-        let mut expected = Vec::new();
-        let mut next = page.clone();
-        loop {
-            // A service that has just begun has seen no page.
-            let other = pfa_vanguard::service::PfaMirrorService::new(app.pool().clone());
-            let read = other.list_records(&next).await.unwrap();
-            expected.extend(serde_json::from_str::<Vec<Value>>(&read.rows).unwrap());
-            next.cursor = read.next;
-            if next.cursor.is_none() {
-                break;
-            }
-        }
-        rows(&app, &PageQuery::new(reader, Filter::default(), Sort::default(), 1)).await;
-        assert!(looks_for_crowds(&app, &page).await || sort == "-monthlyRate");
-        assert_eq!(walk(&app, &page).await, expected, "{sort}");
-        assert!(!expected.is_empty(), "{sort}");
+        let page = PageQuery { limit: 1_000, ..page_in(&sandbox, filter, sort) };
+        // A page of all is too large for that.
+        let expected = rows(&app, &PageQuery { limit: 20_000, ..page.clone() }).await;
+        rows(&app, &PageQuery { limit: 1, ..page_in(&sandbox, Filter::default(), "forecastStart") }).await;
+        assert_eq!(looks_for_crowds(&app, &page).await, looks, "{sort}");
+        assert_eq!(json!(walk(&app.service, &page).await), expected, "{sort}");
+        assert_ne!(expected, json!([]), "{sort}");
     }
+}
+
+/// In a descending order the first rows are those that have a value.
+#[tokio::test]
+async fn a_crowd_at_the_end_is_one_at_the_beginning_of_a_falling_order() {
+    let app = demo_world().await;
+    let sandbox = open(&app).await;
+    let mut last = each(&app, 1, usize::MAX).await;
+    edit(&app, &sandbox, &last.split_off(last.len() - 6_000)).await;
+    let page = page_in(&sandbox, Filter::default(), "-forecastStart");
+    let first = rows(&app, &page).await;
+    assert_eq!(lookups(&app, &page).await, (512, true));
+    assert_eq!(rows(&app, &page).await, first);
 }
