@@ -6,6 +6,7 @@
 //! worth it. To plan that look takes an eighth of a small page's time: it is part of pages only where there are so many overlay rows
 //! at all. The first page of a state of an overlay finds that out, for the next ones; itself it still probes.
 
+use crate::domain::field::{Field, Kind};
 use crate::error::Result;
 use crate::service::Reader;
 use crate::service::records::{PageQuery, ReadingState};
@@ -21,11 +22,14 @@ const PATIENCE: i64 = 16;
 /// So many overlays are remembered.
 const OVERLAYS: usize = 10_000;
 
-/// Whether a page is one that a crowd makes slow. Larger ones take the hash for more overlay rows, however they lie; and what no
-/// index of an order answers would be searched for a second time.
+/// Whether a page is one that a crowd makes slow: one that is read in the order of an index, or else it would be searched and sorted
+/// for a second time. Larger ones take the hash for more overlay rows, however they lie.
 pub(super) fn suits(query: &PageQuery) -> bool {
-    let filter = &query.filter;
-    query.offset + i64::from(query.limit) <= MANY / 2 && filter.text.is_empty() && filter.contains.is_none() && filter.conditions.is_empty()
+    let PageQuery { filter, sort, .. } = query;
+    let first = sort.keys()[0].field;
+    let is_in_order = first == Field::PfaId || matches!(first.kind(), Kind::Date | Kind::Amount);
+    let is_filtered_by_columns = filter.text.is_empty() && filter.contains.is_none() && filter.conditions.is_empty();
+    query.offset + i64::from(query.limit) <= MANY / 2 && is_in_order && is_filtered_by_columns
 }
 
 /// What was found out about overlays lately.

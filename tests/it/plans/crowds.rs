@@ -223,6 +223,7 @@ async fn crowded_pages_show_what_others_do() {
         (planned.clone(), "forecastStart", true),
         (planned, "-originalStart,pfaId", true),
         (area, "forecastStart", true),
+        (Filter::default(), "model", false),
         (Filter { text: vec!["ltm".into()], ..Filter::default() }, "-forecastEnd", false),
     ] {
         let page = PageQuery { limit: 1_000, ..page_in(&sandbox, filter, sort) };
