@@ -5,8 +5,8 @@ use crate::service::records::statement::Builder;
 
 /// `pfa_everybody()` as the value that it is: to plan the function anew in each statement takes a tenth of a page's time.
 pub(super) const EVERYBODY: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
-/// So many rows of an overlay are read at most to make a hash of them, which takes six milliseconds.
-pub(super) const MOST_HASHED: i64 = 50_000;
+/// So many rows of an overlay are read at most to make a hash of them; 20,000 take eight milliseconds.
+const MOST_HASHED: i64 = 50_000;
 /// So many of a page's first rows are looked at, which takes a millisecond if all are left out.
 const CANDIDATES: i64 = 512;
 /// It is a crowd where fewer than one in so many of them is shown.

@@ -6,7 +6,6 @@ use chrono::NaiveDate;
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::domain::filter::{Filter, Range};
 use pfa_vanguard::domain::operation::Operation;
-use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::commit::{Commit, CommitMode};
 use pfa_vanguard::service::edits::{BulkEdit, Direction, Selection};
 use pfa_vanguard::service::records::PageQuery;
@@ -63,11 +62,11 @@ async fn rows(app: &TestApp, page: &PageQuery) -> Value {
 }
 
 /// All pages, one after the other.
-async fn walk(service: &PfaMirrorService, page: &PageQuery) -> Vec<Value> {
+async fn walk(app: &TestApp, page: &PageQuery) -> Vec<Value> {
     let mut page = page.clone();
     let mut all = Vec::new();
     loop {
-        let read = service.list_records(&page).await.unwrap();
+        let read = app.service.list_records(&page).await.unwrap();
         all.extend(serde_json::from_str::<Vec<Value>>(&read.rows).unwrap());
         page.cursor = read.next;
         if page.cursor.is_none() {
@@ -131,6 +130,11 @@ async fn a_publication_is_a_crowd_for_everybody() {
     let first = rows(&app, &page).await;
     assert_eq!(lookups(&app, &page).await, (512, true));
     assert_eq!(rows(&app, &page).await, first);
+    // Who may not read makes the database look at nothing.
+    let mut refused = page_in(&open(&app).await, Filter::default(), "forecastStart");
+    refused.reader.user = "somebody else".into();
+    assert!(looks_for_crowds(&app, &refused).await);
+    assert_eq!(lookups(&app, &refused).await, (0, false));
 }
 
 #[tokio::test]
@@ -231,7 +235,7 @@ async fn crowded_pages_show_what_others_do() {
         let expected = rows(&app, &PageQuery { limit: 20_000, ..page.clone() }).await;
         rows(&app, &PageQuery { limit: 1, ..page_in(&sandbox, Filter::default(), "forecastStart") }).await;
         assert_eq!(looks_for_crowds(&app, &page).await, looks, "{sort}");
-        assert_eq!(json!(walk(&app.service, &page).await), expected, "{sort}");
+        assert_eq!(json!(walk(&app, &page).await), expected, "{sort}");
         assert_ne!(expected, json!([]), "{sort}");
     }
 }
