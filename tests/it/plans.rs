@@ -17,6 +17,9 @@ use pfa_vanguard::service::records::{CountKind, PageQuery};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+/// What a timeline draws of a record.
+const TIMELINE_FIELDS: [Field; 5] = [Field::PfaId, Field::Category, Field::Source, Field::ForecastStart, Field::ForecastEnd];
+
 async fn demo_world() -> TestApp {
     let app = test_app().await;
     for organization in Plan::demo().organizations {
@@ -308,8 +311,7 @@ async fn a_refused_page_reads_no_record() {
 #[tokio::test]
 async fn a_timeline_is_read_from_its_index_alone() {
     let app = demo_world().await;
-    let fields = [Field::PfaId, Field::Category, Field::Source, Field::ForecastStart, Field::ForecastEnd];
-    let page = PageQuery { fields: Some(fields.into()), ..query(Filter::default(), "forecastStart") };
+    let page = PageQuery { fields: Some(TIMELINE_FIELDS.into()), ..query(Filter::default(), "forecastStart") };
     let plan = app.service.explain_records(&page, true).await.unwrap();
     let nodes = nodes(&plan[0]["Plan"]);
     let scan = nodes.iter().find(|node| node["Index Name"] == "pfa_mirror_timeline").unwrap();

@@ -92,6 +92,12 @@ impl PageQuery {
     pub fn statement(&self) -> String {
         statement::page(self, Way { texts: Texts::Read, may_be_crowded: false }).into_sql().as_str().to_owned()
     }
+
+    /// The statement that reads all rows of an export whose texts are remembered, as PostgreSQL gets it; values are bound.
+    #[must_use]
+    pub fn export_statement(&self) -> String {
+        statement::export(self, Texts::Remembered).into_sql().as_str().to_owned()
+    }
 }
 
 /// One page of merged records.

@@ -3,7 +3,7 @@
 //!
 //! The sizes are those of files without content: the planner asks the file system how long a table is.
 
-use super::{actualized_of_one_make, grid_pages, nodes, sorted_categories};
+use super::{TIMELINE_FIELDS, actualized_of_one_make, grid_pages, nodes, sorted_categories};
 use pfa_vanguard::db::embedded::{EmbeddedOptions, EmbeddedServer};
 use pfa_vanguard::db::migrate::MIGRATOR;
 use pfa_vanguard::db::pool::{connect_options, pool_options};
@@ -12,15 +12,17 @@ use pfa_vanguard::domain::generate::Plan;
 use pfa_vanguard::domain::record::canonicalise;
 use pfa_vanguard::domain::sort::Sort;
 use pfa_vanguard::service::ingest::Batch;
-use pfa_vanguard::service::records::PageQuery;
+use pfa_vanguard::service::records::{CountKind, PageQuery};
 use pfa_vanguard::service::{PfaMirrorService, Reader};
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::types::Json;
+use sqlx::{AssertSqlSafe, PgPool};
 use std::fs::OpenOptions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
+use tempfile::TempDir;
 use uuid::Uuid;
 
 /// The organization with three in ten of the million records.
@@ -91,63 +93,201 @@ async fn pretend_statistics(pool: &PgPool) {
     .unwrap();
 }
 
-/// The indexes on the mirror that a plan uses, whatever the page, published or in a sandbox; it never reads the whole mirror.
-async fn used_index(service: &PfaMirrorService, filter: Filter, sort: &str) -> Vec<String> {
-    let mut used = used_index_in(service, None, filter.clone(), sort).await;
-    used.extend(used_index_in(service, Some(Uuid::from_u128(7)), filter, sort).await);
-    used.dedup();
-    used
+/// A question for a page of the largest organization.
+fn page(session: Option<Uuid>, filter: Filter, sort: &str) -> PageQuery {
+    let reader = Reader { organization: LARGEST.into(), user: "dev".into(), session };
+    PageQuery::new(reader, filter, Sort::parse(sort).unwrap(), 200)
 }
 
-async fn used_index_in(service: &PfaMirrorService, session: Option<Uuid>, filter: Filter, sort: &str) -> Vec<String> {
-    let reader = Reader { organization: LARGEST.into(), user: "dev".into(), session };
-    let query = PageQuery::new(reader, filter, Sort::parse(sort).unwrap(), 200);
-    let plan = service.explain_records(&query, false).await.unwrap();
-    let nodes = nodes(&plan[0]["Plan"]);
-    for node in &nodes {
-        assert!(node["Node Type"] != "Seq Scan" || node["Relation Name"] != "pfa_mirror", "{sort}: {plan:#}");
+/// The same in public and in a sandbox.
+fn pages(filter: &Filter, sort: &str) -> [PageQuery; 2] {
+    [None, Some(Uuid::from_u128(7))].map(|session| page(session, filter.clone(), sort))
+}
+
+/// Scans of the mirror, all of an index: it is never read as a whole.
+fn scans(plan: &Value) -> Vec<(&str, &str)> {
+    let scans = nodes(&plan[0]["Plan"]).into_iter().filter_map(|node| {
+        let kind = node["Node Type"].as_str().unwrap();
+        assert!(kind != "Seq Scan" || node["Relation Name"] != "pfa_mirror", "{plan:#}");
+        node["Index Name"].as_str().filter(|index| index.starts_with("pfa_mirror")).map(|index| (kind, index))
+    });
+    scans.collect()
+}
+
+/// The indexes of the mirror that a plan uses.
+fn used_indexes(plan: &Value) -> Vec<String> {
+    scans(plan).into_iter().map(|(_, index)| index.to_owned()).collect()
+}
+
+/// Of other indexes nothing leads to a record, but for those that the primary key finds one by one.
+fn assert_reads_records_by(index: &str, plan: &Value) {
+    let scans = scans(plan);
+    assert!(!scans.is_empty());
+    for (kind, used) in &scans {
+        assert!(*kind == "Index Only Scan" || [index, "pfa_mirror_pkey"].contains(used), "{index}, not {scans:?}");
     }
-    let scans = nodes.iter().filter(|node| node["Index Name"].as_str().is_some_and(|index| index.starts_with("pfa_mirror")));
-    scans.map(|node| node["Index Name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A mirror that the planner takes for one of a million records.
+struct Million {
+    service: PfaMirrorService,
+    pool: PgPool,
+    server: EmbeddedServer,
+    _directory: TempDir,
+}
+
+impl Million {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        // The account that PostgreSQL runs as must reach it when the test runs as root.
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+        let mut options = EmbeddedOptions::new(directory.path());
+        // Nobody may look at the rows that are not there.
+        options.settings.extend([("autovacuum", "off"), ("fsync", "off")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let server = EmbeddedServer::start(options, |_| ()).await.unwrap();
+        let options = connect_options(server.url().expose_secret(), Duration::from_secs(30)).unwrap();
+        let pool = pool_options(4).connect_with(options).await.unwrap();
+        MIGRATOR.run(&pool).await.unwrap();
+        let service = PfaMirrorService::new(pool.clone());
+        load(&service).await;
+        let data: String = sqlx::query_scalar("show data_directory").fetch_one(&pool).await.unwrap();
+        pretend_sizes(&pool, Path::new(&data)).await;
+        pretend_statistics(&pool).await;
+        Self { service, pool, server, _directory: directory }
+    }
+
+    async fn stop(self) {
+        self.service.close().await;
+        self.server.stop_and_delete().await.unwrap();
+    }
+
+    async fn plan(&self, statement: &str) -> Value {
+        let explain = format!("explain (format json) {statement}");
+        sqlx::query_scalar(AssertSqlSafe(explain)).persistent(false).fetch_one(&self.pool).await.unwrap()
+    }
+
+    /// The plan of an export for any values.
+    async fn plan_of_export(&self, query: &PageQuery) -> Value {
+        let mut connection = self.pool.acquire().await.unwrap();
+        let prepare = format!("set plan_cache_mode = force_generic_plan; deallocate all; prepare export as {}", query.export_statement());
+        sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *connection).await.unwrap();
+        let values =
+            "select array_fill('null'::text, array[cardinality(parameter_types)]) from pg_prepared_statements where name = 'export'";
+        let values: Vec<String> = sqlx::query_scalar(values).persistent(false).fetch_one(&mut *connection).await.unwrap();
+        let explain = format!("explain (format json) execute export({})", values.join(", "));
+        let plan: Json<Value> = sqlx::query_scalar(AssertSqlSafe(explain)).persistent(false).fetch_one(&mut *connection).await.unwrap();
+        connection.close().await.unwrap();
+        plan.0
+    }
+
+    /// What a page reads, in public and in a sandbox.
+    async fn used_by(&self, filter: &Filter, sort: &str) -> Vec<String> {
+        let mut used = Vec::new();
+        for page in pages(filter, sort) {
+            used.extend(used_indexes(&self.service.explain_records(&page, false).await.unwrap()));
+        }
+        used.dedup();
+        used
+    }
+
+    async fn assert_grid_pages(&self) {
+        for (filter, sort, index) in grid_pages() {
+            assert_eq!(self.used_by(&filter, sort).await, [index], "{sort} {filter:?}");
+        }
+        assert_eq!(self.used_by(&actualized_of_one_make(), "forecastStart").await, ["pfa_mirror_actualized"]);
+        // By rate a large category is better read along the index of the rates, and so are the records without one.
+        for (filter, sort) in sorted_categories("Lifting").into_iter().take(1).chain(sorted_categories("Welding")) {
+            let used = self.used_by(&filter, sort).await;
+            assert_eq!(used[0], "pfa_mirror_grid", "{sort} {filter:?}: {used:?}");
+        }
+    }
+
+    async fn assert_searches(&self) {
+        let text = Filter { text: vec!["ltm 1250".into()], ..Filter::default() };
+        assert_eq!(self.used_by(&text, "forecastStart").await, ["pfa_mirror_text"]);
+        let contract = serde_json::from_str(r#"{"contract": "AMBLNG-1202", "model": "336F L"}"#).ok();
+        let contained = Filter { contains: contract, ..Filter::default() };
+        assert_eq!(self.used_by(&contained, "forecastStart").await, ["pfa_mirror_containment"]);
+    }
+
+    /// Large pages, and pages behind many rows, which an index alone tells.
+    async fn assert_large_pages(&self) {
+        for (filter, sort, index) in grid_pages() {
+            for page in pages(&filter, sort) {
+                for limit in [1_000, 5_000] {
+                    let plan = self.service.explain_records(&PageQuery { limit, ..page.clone() }, false).await.unwrap();
+                    assert!(used_indexes(&plan).iter().all(|used| used == index), "{index}: {plan:#}");
+                }
+                let behind = PageQuery { offset: 150_000, ..page };
+                assert_reads_records_by(index, &self.service.explain_records(&behind, false).await.unwrap());
+            }
+        }
+    }
+
+    async fn assert_counts(&self) {
+        for (filter, sort, index) in grid_pages() {
+            for page in pages(&filter, sort) {
+                let page = PageQuery { count: CountKind::Exact, ..page };
+                assert_reads_records_by(index, &self.service.explain_records(&page, false).await.unwrap());
+            }
+        }
+    }
+
+    /// What is asked for again is in its index, and in order.
+    async fn assert_exports(&self) {
+        for fields in [None, Some(TIMELINE_FIELDS.into())] {
+            for page in pages(&Filter::default(), "forecastStart") {
+                let plan = self.plan_of_export(&PageQuery { fields: fields.clone(), ..page }).await;
+                assert_eq!(scans(&plan), [("Index Only Scan", "pfa_mirror_timeline")], "{plan:#}");
+                assert!(!plan.to_string().contains("Sort\""), "{plan:#}");
+            }
+        }
+    }
+
+    /// Each bound is the end of its index.
+    async fn assert_bounds(&self) {
+        let view: String = sqlx::query_scalar("select pg_get_viewdef('pfa_timeline_bounds')").fetch_one(&self.pool).await.unwrap();
+        for statement in [view.as_str(), "select * from pfa_live_bounds('AMBLNG', null)"] {
+            let plan = self.plan(statement).await;
+            let ends = ["original_start", "original_end", "timeline", "forecast_end", "actual_start", "actual_end"];
+            assert_eq!(used_indexes(&plan), ends.map(|end| format!("pfa_mirror_{end}")), "{plan:#}");
+        }
+    }
+
+    /// Readers of a large overlay look at a page's first rows by the page's own index. It stays as it is when this is done.
+    async fn assert_crowds(&self) {
+        sqlx::query(
+            "insert into pfa_overlay
+                    (organization_id, id, data, version, last_synced_at, session_id, sync_state, modified_fields, modified_by, modified_at)
+             select $1, gen_random_uuid(), '{\"pfaId\": \"X\"}', 1, now(), pfa_everybody(), 'committed', '{}', 'ben', now()
+               from generate_series(1, 3000)",
+        )
+        .bind(LARGEST)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+        self.service.list_records(&page(None, Filter::default(), "forecastStart")).await.unwrap();
+        for (filter, sort, index) in grid_pages() {
+            for page in pages(&filter, sort) {
+                let plan = self.service.explain_records(&page, false).await.unwrap();
+                assert!(plan.to_string().contains("CTE crowd"), "{plan:#}");
+                assert!(used_indexes(&plan).iter().all(|used| used == index), "{index}: {plan:#}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
 async fn the_planner_chooses_the_same_at_a_million_records() {
-    let directory = tempfile::tempdir().unwrap();
-    // The account that PostgreSQL runs as must reach it when the test runs as root.
-    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
-    let mut options = EmbeddedOptions::new(directory.path());
-    // Nobody may look at the rows that are not there.
-    options.settings.extend([("autovacuum", "off"), ("fsync", "off")].map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let server = EmbeddedServer::start(options, |_| ()).await.unwrap();
-    let options = connect_options(server.url().expose_secret(), Duration::from_secs(30)).unwrap();
-    let pool = pool_options(4).connect_with(options).await.unwrap();
-    MIGRATOR.run(&pool).await.unwrap();
-    let service = PfaMirrorService::new(pool.clone());
-    load(&service).await;
-    let data: String = sqlx::query_scalar("show data_directory").fetch_one(&pool).await.unwrap();
-    pretend_sizes(&pool, Path::new(&data)).await;
-    pretend_statistics(&pool).await;
-    let believed: Value = sqlx::query_scalar("explain (format json) select id from pfa_mirror where organization_id = 'AMBLNG'")
-        .fetch_one(&pool)
-        .await
-        .unwrap();
+    let million = Million::start().await;
+    let believed = million.plan("select id from pfa_mirror where organization_id = 'AMBLNG'").await;
     assert!((250_000..350_000).contains(&believed[0]["Plan"]["Plan Rows"].as_i64().unwrap()), "{believed}");
-    for (filter, sort, index) in grid_pages() {
-        let used = used_index(&service, filter.clone(), sort).await;
-        assert!(used.iter().all(|used| used == index) && !used.is_empty(), "{sort} {filter:?}: {used:?} instead of {index}");
-    }
-    assert_eq!(used_index(&service, actualized_of_one_make(), "forecastStart").await, ["pfa_mirror_actualized"]);
-    // By rate a large category is better read along the index of the rates, and so are the records without one.
-    for (filter, sort) in sorted_categories("Lifting").into_iter().take(1).chain(sorted_categories("Welding")) {
-        let used = used_index(&service, filter.clone(), sort).await;
-        assert_eq!(used[0], "pfa_mirror_grid", "{sort} {filter:?}: {used:?}");
-    }
-    let text = Filter { text: vec!["ltm 1250".into()], ..Filter::default() };
-    assert_eq!(used_index(&service, text, "forecastStart").await, ["pfa_mirror_text"]);
-    let contract = serde_json::from_str(r#"{"contract": "AMBLNG-1202", "model": "336F L"}"#).ok();
-    let contained = Filter { contains: contract, ..Filter::default() };
-    assert_eq!(used_index(&service, contained, "forecastStart").await, ["pfa_mirror_containment"]);
-    service.close().await;
-    server.stop_and_delete().await.unwrap();
+    million.assert_grid_pages().await;
+    million.assert_searches().await;
+    million.assert_large_pages().await;
+    million.assert_counts().await;
+    million.assert_exports().await;
+    million.assert_bounds().await;
+    million.assert_crowds().await;
+    million.stop().await;
 }
