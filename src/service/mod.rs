@@ -95,7 +95,7 @@ impl PfaMirrorService {
             kpis: Arc::default(),
             timelines: Arc::default(),
             texts: Arc::new(RecordTexts::new(TEXT_MEMORY)),
-            crowds: Arc::default(),
+            crowds: Arc::new(Crowds::new(false)),
             names: Arc::default(),
             marks: Arc::default(),
             writers,
@@ -111,6 +111,13 @@ impl PfaMirrorService {
     #[must_use]
     pub fn with_text_memory(mut self, bytes: usize) -> Self {
         self.texts = Arc::new(RecordTexts::new(bytes));
+        self
+    }
+
+    /// Reads every page that can be as one of which drafts are nearly all. What it shows is the same, which a test compares.
+    #[must_use]
+    pub fn with_crowds_everywhere(mut self) -> Self {
+        self.crowds = Arc::new(Crowds::new(true));
         self
     }
 

@@ -23,15 +23,30 @@ fn merged_readings_agree_with_the_model() {
     check_all(120, &world(), &check);
 }
 
+/// The same when every page is read as one of which drafts are nearly all.
+#[test]
+fn crowded_readings_agree_with_the_model() {
+    check_all_of(TestApp::with_crowds_everywhere, 120, &world(), &check);
+}
+
 /// Checks random cases, each in an organization of its own: the others stay as noise that must not show.
 pub fn check_all<C: Debug + Clone>(
     cases: u32,
     strategy: &impl Strategy<Value = C>,
     check: &impl AsyncFn(&TestApp, &str, C) -> Result<(), TestCaseError>,
 ) {
+    check_all_of(|app| app, cases, strategy, check);
+}
+
+fn check_all_of<C: Debug + Clone>(
+    choose: impl FnOnce(TestApp) -> TestApp,
+    cases: u32,
+    strategy: &impl Strategy<Value = C>,
+    check: &impl AsyncFn(&TestApp, &str, C) -> Result<(), TestCaseError>,
+) {
     let cases = std::env::var("PFA_TEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(cases);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let app = runtime.block_on(test_app());
+    let app = choose(runtime.block_on(test_app()));
     let number = Cell::new(0);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
     let outcome = TestRunner::new(config).run(strategy, |case| {

@@ -4,6 +4,7 @@
 mod crowds;
 mod million;
 
+use crate::support::crowd::insert_overlay_rows;
 use crate::support::{TestApp, test_app};
 use chrono::NaiveDate;
 use pfa_vanguard::domain::condition::{Condition, Place};
@@ -278,12 +279,8 @@ async fn a_sorted_category_is_the_same_whatever_the_size_of_the_overlay() {
         assert!(rows.contains("\"syncState\": \"draft\""), "no draft to tell");
         before.push(rows);
     }
-    let many = "insert into pfa_overlay
-                       (organization_id, id, data, version, last_synced_at, session_id, sync_state, modified_fields, modified_by, modified_at)
-                select 'HOLNG', gen_random_uuid(), '{\"pfaId\": \"X\"}', 1, now(), $1, 'draft', '{}', 'ben', now()
-                  from generate_series(1, 50001)";
     for (session, hashes) in [(Uuid::from_u128(7), 1), (LATER_LIFTING, 0)] {
-        sqlx::query(many).bind(session).execute(app.pool()).await.unwrap();
+        insert_overlay_rows(app.pool(), "HOLNG", Some(session), 50_001).await;
         for (page, before) in pages.iter().zip(&before) {
             assert_eq!(hashed(page).await, hashes);
             assert_eq!(&app.service.list_records(page).await.unwrap().rows, before);

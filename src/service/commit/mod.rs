@@ -127,6 +127,9 @@ impl PfaMirrorService {
             answer::save(workspace.connection(), sandbox, commit.mode, key, &report).await?;
         }
         workspace.finish().await?;
+        if publishes {
+            self.crowds.expect_published(&sandbox.organization, compared.clean.len());
+        }
         Ok(report)
     }
 }

@@ -85,6 +85,7 @@ impl PfaMirrorService {
             workspace.abandon().await?;
         } else {
             workspace.finish().await?;
+            self.crowds.expect_drafts(sandbox, written.changed.len());
         }
         let Written { matched, changed, unchanged, refused } = written;
         Ok(EditOutcome { matched, changed: changed.len(), unchanged, refused, not_found, before, after })

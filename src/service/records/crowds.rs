@@ -1,15 +1,17 @@
-//! Whose overlays have thousands of rows, which may stand for most of what a page would show.
+//! Whose overlays have thousands of rows, and whether these stand for most of what a page would show.
 //!
 //! A page leaves out rows that the overlay has, by one probe for each. Where all of twenty thousand rows have drafts, as after a bulk
 //! edit of what the grid shows, it probes all of them to find its first row of the mirror: thirty times what the page takes otherwise.
-//! To make a hash of the overlay's ids takes as long as a few thousand probes, so a statement looks at its first rows whether it is
-//! worth it. To plan that look takes an eighth of a small page's time: it is part of pages only where there are so many overlay rows
-//! at all. The first page of a state of an overlay finds that out, for the next ones; itself it still probes.
+//! Such pages are read [otherwise](super::edge); for others that would take longer. A look at a page's first rows tells which it is, a
+//! statement of its own, and only where there are so many overlay rows at all. Who writes thousands tells so; of what another process
+//! wrote, the first page of a state of the overlay finds out, for the next ones.
 
 use crate::domain::field::{Field, Kind};
 use crate::error::Result;
 use crate::service::Reader;
-use crate::service::records::{PageQuery, ReadingState};
+use crate::service::records::order::sorts_a_category;
+use crate::service::records::{PageQuery, ReadingState, page_statement};
+use crate::service::sessions::Sandbox;
 use quick_cache::sync::Cache;
 use sqlx::PgConnection;
 use std::iter::once;
@@ -24,17 +26,21 @@ const OVERLAYS: usize = 10_000;
 
 /// Whether a page is one that a crowd makes slow: one that is read in the order of an index, or else it would be searched and sorted
 /// for a second time. Larger ones take the hash for more overlay rows, however they lie.
-pub(super) fn suits(query: &PageQuery) -> bool {
+fn suits(query: &PageQuery) -> bool {
     let PageQuery { filter, sort, .. } = query;
     let first = sort.keys()[0].field;
     let is_in_order = first == Field::PfaId || matches!(first.kind(), Kind::Date | Kind::Amount);
     let is_filtered_by_columns = filter.text.is_empty() && filter.contains.is_none() && filter.conditions.is_empty();
-    query.offset + i64::from(query.limit) <= MANY / 2 && is_in_order && is_filtered_by_columns
+    query.offset + i64::from(query.limit) <= MANY / 2 && is_in_order && is_filtered_by_columns && !sorts_a_category(query)
 }
 
 /// What was found out about overlays lately.
 #[derive(Debug)]
-pub(in crate::service) struct Crowds(Cache<Overlay, Look>);
+pub(in crate::service) struct Crowds {
+    overlays: Cache<Overlay, Look>,
+    /// Whether every page that can be is read as a crowded one.
+    are_everywhere: bool,
+}
 
 /// An organization's, of a sandbox and its user, or of everybody.
 type Overlay = (String, Option<(Uuid, String)>);
@@ -42,28 +48,36 @@ type Overlay = (String, Option<(Uuid, String)>);
 /// What was found out about one.
 #[derive(Debug, Clone, Copy)]
 struct Look {
-    /// The state of the overlay: the edits of a sandbox, the publications of an organization.
-    number: i64,
+    /// The state of the overlay: the edits of a sandbox, the publications of an organization. None where somebody told.
+    number: Option<i64>,
     has_many: bool,
 }
 
 impl Look {
     /// Whether it is worth another look, in this state of the overlay.
-    const fn is_old(self, number: i64) -> bool {
-        if self.has_many { (number - self.number).abs() >= PATIENCE } else { number != self.number }
-    }
-}
-
-impl Default for Crowds {
-    fn default() -> Self {
-        Self(Cache::new(OVERLAYS))
+    fn is_old(self, number: i64) -> bool {
+        let patience = if self.has_many { PATIENCE } else { 1 };
+        self.number.is_none_or(|seen| (number - seen).abs() >= patience)
     }
 }
 
 impl Crowds {
+    /// Nothing is found out yet, unless crowds are everywhere.
+    pub(in crate::service) fn new(are_everywhere: bool) -> Self {
+        Self { overlays: Cache::new(OVERLAYS), are_everywhere }
+    }
+
+    /// Whether overlays that the reader reads across stand for nearly all of a page's first rows.
+    pub(super) async fn are_met_by(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<bool> {
+        if self.are_everywhere || !suits(query) || !self.has_many(&query.reader) {
+            return Ok(self.are_everywhere && suits(query));
+        }
+        Ok(page_statement::look(query).build_query_scalar().fetch_one(connection).await?)
+    }
+
     /// Whether an overlay that the reader reads across had many rows when somebody looked last.
-    pub(super) fn has_many(&self, reader: &Reader) -> bool {
-        let has_many = |overlay| self.0.get(&overlay).is_some_and(|look| look.has_many);
+    fn has_many(&self, reader: &Reader) -> bool {
+        let has_many = |overlay| self.overlays.get(&overlay).is_some_and(|look| look.has_many);
         has_many(published(reader)) || sandbox(reader).is_some_and(has_many)
     }
 
@@ -71,13 +85,29 @@ impl Crowds {
     pub(super) async fn look(&self, connection: &mut PgConnection, reader: &Reader, state: ReadingState) -> Result<()> {
         let sandbox = sandbox(reader).zip(state.edit_count);
         for (overlay, number) in once((published(reader), state.change_number)).chain(sandbox) {
-            if self.0.get(&overlay).is_none_or(|look| look.is_old(number)) {
+            if self.overlays.get(&overlay).is_none_or(|look| look.is_old(number)) {
                 let session = overlay.1.as_ref().map_or(Uuid::nil(), |(session, _)| *session);
                 let has_many = has_many(connection, &overlay.0, session).await?;
-                self.0.insert(overlay, Look { number, has_many });
+                self.overlays.insert(overlay, Look { number: Some(number), has_many });
             }
         }
         Ok(())
+    }
+
+    /// So many rows of a sandbox's overlay were written.
+    pub(in crate::service) fn expect_drafts(&self, Sandbox { organization, user, session }: &Sandbox, rows: usize) {
+        self.expect((organization.clone(), Some((*session, user.clone()))), rows);
+    }
+
+    /// So many rows of everybody's overlay were written.
+    pub(in crate::service) fn expect_published(&self, organization: &str, rows: usize) {
+        self.expect((organization.to_owned(), None), rows);
+    }
+
+    fn expect(&self, overlay: Overlay, rows: usize) {
+        if i64::try_from(rows).is_ok_and(|rows| rows >= MANY) {
+            self.overlays.insert(overlay, Look { number: None, has_many: true });
+        }
     }
 }
 

@@ -3,12 +3,14 @@
 mod aggregates;
 mod columns;
 pub(super) mod crowds;
+mod edge;
 mod export;
 mod holes;
 mod moment;
 mod order;
 mod overlay;
 mod page;
+mod page_statement;
 mod predicates;
 mod row;
 pub mod rows;
@@ -24,9 +26,10 @@ use crate::domain::sort::Sort;
 use crate::error::{Result, refusal};
 use crate::service::{PfaMirrorService, Reader};
 use chrono::{DateTime, Utc};
+use page_statement::Way;
 use row::{META_WIDTH, read_meta};
 use sqlx::{PgConnection, Row as _};
-use statement::{Texts, Way};
+use statement::Texts;
 use uuid::Uuid;
 
 /// How the number of matching records is told.
@@ -90,7 +93,7 @@ impl PageQuery {
     /// The statement that reads the page with its texts, as PostgreSQL gets it; values are bound.
     #[must_use]
     pub fn statement(&self) -> String {
-        statement::page(self, Way { texts: Texts::Read, may_be_crowded: false }).into_sql().as_str().to_owned()
+        page_statement::page(self, Way { texts: Texts::Read, is_crowded: false }).into_sql().as_str().to_owned()
     }
 
     /// The statement that reads all rows of an export whose texts are remembered, as PostgreSQL gets it; values are bound.
@@ -146,7 +149,9 @@ impl PfaMirrorService {
     /// # Errors
     /// When the database fails.
     pub async fn explain_records(&self, query: &PageQuery, is_measured: bool) -> Result<serde_json::Value> {
-        Ok(statement::explain(query, self.way_of(query), is_measured).build_query_scalar().fetch_one(&self.pool).await?)
+        let mut connection = self.pool.acquire().await?;
+        let way = self.find_way(&mut connection, query).await?;
+        Ok(page_statement::explain(query, way, is_measured).build_query_scalar().fetch_one(&mut *connection).await?)
     }
 
     /// The planner's guess at the number of matching records; nothing is read.

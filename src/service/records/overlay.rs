@@ -7,10 +7,6 @@ use crate::service::records::statement::Builder;
 pub(super) const EVERYBODY: &str = "'00000000-0000-0000-0000-000000000000'::uuid";
 /// So many rows of an overlay are read at most to make a hash of them; 20,000 take eight milliseconds.
 const MOST_HASHED: i64 = 50_000;
-/// So many of a page's first rows are looked at, which takes a millisecond if all are left out.
-const CANDIDATES: i64 = 512;
-/// It is a crowd where fewer than one in so many of them is shown.
-const CROWDED: i64 = 8;
 
 /// How rows that an overlay has are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +22,8 @@ pub(super) enum Without {
     /// By a hash of a much larger overlay: for pages that may have to sort a category, of which far more rows are looked at than
     /// shown. Else by calls of a function that the planner takes for cheap, or it would avoid the sort for their sake.
     HashOrCalls,
-    /// By a hash where the CTE [`crowd`](push_crowd) tells so, else by probes: for pages of readers whose overlay has thousands of
-    /// rows, which it may stand for.
+    /// By a hash where the CTE [`passed`](super::edge) tells that they are many, else by probes: for pages of which the overlay
+    /// stands for nearly all rows.
     HashInCrowd,
     /// By a hash of all ids in the overlay, made once: for readings of everything, where a probe a row was a
     /// third of the time. It needs memory for them (see `export`).
@@ -69,7 +65,8 @@ fn push_call(sql: &mut Builder, reader: &Reader, with_published: bool) {
     sql.push("]::uuid[])");
 }
 
-fn push_probe(sql: &mut Builder, reader: &Reader, with_published: bool) {
+/// `not exists` of an overlay row for `r`.
+pub(super) fn push_probe(sql: &mut Builder, reader: &Reader, with_published: bool) {
     sql.push("not exists (select from pfa_overlay o where o.id = r.id and ");
     push_overlay_of(sql, reader, with_published);
     sql.push(" offset 0)");
@@ -90,25 +87,12 @@ fn push_most_hashed(sql: &mut Builder) {
 
 /// Of an overlay that is larger than a hash may be, the probe tells what the hash has no room for.
 fn push_hash_in_crowd(sql: &mut Builder, reader: &Reader) {
-    sql.push("case when (select is_crowded from crowd) and r.id in (");
+    sql.push("case when (select are_many from passed) and r.id in (");
     push_ids(sql, reader);
     push_most_hashed(sql);
     sql.push(") then false else ");
     push_probe(sql, reader, true);
     sql.push(" end");
-}
-
-/// The CTEs `candidates`, a page's first rows as if there was no overlay, which `push_candidates` selects; and `crowd`, whose
-/// `is_crowded` tells whether the reader's overlay stands for nearly all of them. They are probed no further than it takes to tell.
-pub(super) fn push_crowd(sql: &mut Builder, reader: &Reader, push_candidates: impl FnOnce(&mut Builder)) {
-    sql.push("candidates as materialized (");
-    push_candidates(sql);
-    sql.push(" limit ").push_bind(CANDIDATES);
-    sql.push("), crowd as materialized (select (select count(*) from candidates) = ").push_bind(CANDIDATES);
-    sql.push(" and (select count(*) from (select from candidates r where ");
-    push_probe(sql, reader, true);
-    sql.push(" limit ").push_bind(CANDIDATES / CROWDED).push(") seen) < ").push_bind(CANDIDATES / CROWDED);
-    sql.push(" as is_crowded)");
 }
 
 /// The ids that the overlays of a reader have, from the two indexes that begin with the session: the primary key has the ids of all

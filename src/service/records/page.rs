@@ -1,11 +1,11 @@
 //! A page put together row by row while the database still reads: its records are JSON text already, which
 //! is copied, never parsed.
 
-use super::crowds;
 use super::holes::Holes;
 use super::moment::Moment;
+use super::page_statement::{self, Way};
 use super::row::{META_WIDTH, read_cells, read_key, read_meta};
-use super::statement::{self, Texts, Way};
+use super::statement::Texts;
 use super::texts::{Origin, RecordTexts};
 use super::{CountKind, Page, PageQuery};
 use crate::domain::cursor::Cursor;
@@ -36,13 +36,14 @@ impl PfaMirrorService {
 
     /// The page, without an estimated count.
     pub(super) async fn read_records(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<Page> {
-        let mut reading = self.read_page(connection, query, self.way_of(query)).await?;
+        let way = self.find_way(connection, query).await?;
+        let mut reading = self.read_page(connection, query, way).await?;
         if !reading.holes.is_empty() {
             let origin = reading.admission()?.moment.origin;
             match self.texts.read(connection, query, origin, reading.holes.records()).await? {
                 Some(texts) => reading.json = reading.holes.fill(&reading.json, &texts),
                 // A record has changed meanwhile: what was read is of no moment any more.
-                None => reading = self.read_page(connection, query, Way { texts: Texts::Read, ..self.way_of(query) }).await?,
+                None => reading = self.read_page(connection, query, Way { texts: Texts::Read, ..way }).await?,
             }
         }
         self.texts.note_page(query);
@@ -54,14 +55,14 @@ impl PfaMirrorService {
         Ok(page)
     }
 
-    /// How the page is best read, as far as earlier ones tell.
-    pub(super) fn way_of(&self, query: &PageQuery) -> Way {
-        Way { texts: self.texts.best_for(query), may_be_crowded: crowds::suits(query) && self.crowds.has_many(&query.reader) }
+    /// How the page is best read.
+    pub(super) async fn find_way(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<Way> {
+        Ok(Way { texts: self.texts.best_for(query), is_crowded: self.crowds.are_met_by(connection, query).await? })
     }
 
     async fn read_page<'a>(&'a self, connection: &mut PgConnection, query: &'a PageQuery, way: Way) -> Result<Reading<'a>> {
         let mut reading = Reading::new(query, &self.texts);
-        let mut statement = statement::page(query, way);
+        let mut statement = page_statement::page(query, way);
         // Filters that somebody puts together would push the others out of the connection's statements.
         let mut rows = statement.build().persistent(query.filter.conditions.is_empty()).fetch(connection);
         while let Some(row) = rows.try_next().await? {

@@ -1,34 +1,19 @@
-//! The composed statements: a page of the merged grid, and all of its rows for an export.
+//! What the composed statements over merged records share: branches, their rows, who may read. And the statements of all matching
+//! rows: exports, estimates, ids. Pages have [their own](super::page_statement).
 //!
-//! ```text
-//! admission                                           -- one row: who may read, what state it is of
-//! union all
-//! (overlay of the sandbox   … order by … limit n+1)     -- n rows, and those that are left out before them
-//! union all
-//! (published overlay without it   … order by … limit n+1)
-//! union all
-//! (mirror without both   … order by … limit n+1)      -- in two segments where one scan cannot give the nulls last
-//! order by … limit n+1
-//! ```
-//!
-//! Every branch delivers its own order from an index (or sorts within one) and, for a page, stops at the limit; PostgreSQL
-//! merges them. Columns come from the closed list of [fields](crate::domain::field::Field), values are always bound.
+//! Columns come from the closed list of [fields](crate::domain::field::Field), values are always bound.
 
 use crate::domain::filter::Filter;
 use crate::domain::sort::Direction;
 use crate::service::Reader;
 use crate::service::records::columns::{Columns, push_columns};
-use crate::service::records::order::{self, Segment, sorts_a_category};
-use crate::service::records::overlay::{EVERYBODY, Without, push_crowd, push_overlay_of, push_without_overlay};
+use crate::service::records::order::{self, Segment};
+use crate::service::records::overlay::{EVERYBODY, Without, push_overlay_of, push_without_overlay};
 use crate::service::records::row::META_COLUMNS;
-use crate::service::records::{CountKind, PageQuery, predicates};
+use crate::service::records::{PageQuery, predicates};
 use sqlx::{Postgres, QueryBuilder};
-use std::borrow::Cow;
 
 pub(super) type Builder = QueryBuilder<Postgres>;
-
-/// From so many rows on a page is large.
-const LARGE_PAGE: i64 = 500;
 
 /// Which mirror a page is of: another one in another database, after a restart of the server and when the table was restored,
 /// which count the same versions again.
@@ -43,14 +28,6 @@ pub(super) enum Texts {
     Remembered,
 }
 
-/// How a page is read; what it shows is the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Way {
-    pub texts: Texts,
-    /// Whether the reader's overlay has so many rows that most of the page may be left out (see [`super::crowds`]).
-    pub may_be_crowded: bool,
-}
-
 /// Which rows a branch reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Branch {
@@ -60,103 +37,6 @@ pub(super) enum Branch {
     Published,
     /// The mirror, without what either overlay has.
     Mirror,
-}
-
-/// The statement for a page. The first row is the admission; the others have the columns of `_meta`, the text of the record or
-/// the fields asked for, and the sort keys, all behind the admission's columns. Who is refused gets no others, and no record is
-/// read for them.
-pub(super) fn page(query: &PageQuery, way: Way) -> Builder {
-    page_after(query, way, "")
-}
-
-/// The plan of [`page`], measured or as it would be run.
-pub(super) fn explain(query: &PageQuery, way: Way, is_measured: bool) -> Builder {
-    page_after(query, way, if is_measured { "explain (analyze, buffers, format json) " } else { "explain (format json) " })
-}
-
-/// Row by row: as one text, put together in the database, the same page took a third longer.
-fn page_after(query: &PageQuery, Way { texts, may_be_crowded }: Way, prefix: &str) -> Builder {
-    let mut sql = Builder::new(prefix);
-    let splits = splits_mirror(query);
-    let without = match query.offset + i64::from(query.limit) {
-        _ if sorts_a_category(query) => Without::HashOrCalls,
-        _ if may_be_crowded => Without::HashInCrowd,
-        ..LARGE_PAGE => Without::Probes,
-        // A row of the hash costs a quarter of a probe.
-        rows => Without::HashUpTo(2 * rows),
-    };
-    let columns = page_columns(query);
-    sql.push("with admission as materialized (");
-    push_admission(&mut sql, query);
-    sql.push(")");
-    if without == Without::HashInCrowd {
-        sql.push(", ");
-        push_crowd(&mut sql, &query.reader, |sql| push_candidates(sql, query));
-    }
-    if splits {
-        sql.push(", head as materialized (");
-        push_ordered_branch(&mut sql, query, Branch::Mirror, Segment::Head, without, Columns::Page(texts));
-        push_limit(&mut sql, query);
-        sql.push(")");
-    }
-    // One row for all of them: repeated in every row it would be a third of what is sent beside the texts.
-    sql.push(" select change_number, last_published_at, edit_count, mirror, ");
-    push_count_if_admitted(&mut sql, query);
-    for _ in &columns {
-        sql.push(", null");
-    }
-    sql.push(" from admission union all select null, null, null, null, null");
-    for column in &columns {
-        sql.push(format_args!(", {column}"));
-    }
-    sql.push(" from (");
-    for (index, branch) in branches(&query.reader).into_iter().enumerate() {
-        if index > 0 {
-            sql.push(" union all ");
-        }
-        if branch == Branch::Mirror && splits {
-            sql.push("select * from head union all ");
-        }
-        let segment = if branch == Branch::Mirror && splits { Segment::Tail } else { whole_segment(query) };
-        sql.push("(");
-        push_ordered_branch(&mut sql, query, branch, segment, without, Columns::Page(texts));
-        if segment == Segment::Tail {
-            push_tail_limit(&mut sql, query);
-        } else {
-            push_limit(&mut sql, query);
-        }
-        sql.push(")");
-    }
-    order::push_merged_order(&mut sql, &query.sort);
-    push_limit(&mut sql, query);
-    if query.offset > 0 {
-        sql.push(" offset ");
-        sql.push_bind(query.offset);
-    }
-    sql.push(") page where exists (select from admission");
-    sql.push(if query.reader.session.is_some() { " where edit_count is not null)" } else { ")" });
-    sql
-}
-
-/// The mirror's first rows of a page, as if there was no overlay.
-fn push_candidates(sql: &mut Builder, query: &PageQuery) {
-    let segment = if splits_mirror(query) { Segment::Head } else { whole_segment(query) };
-    sql.push("select r.id");
-    push_mirror(sql, &query.reader);
-    predicates::push_filter(sql, &query.filter);
-    order::push_segment(sql, query, segment);
-    order::push_branch_order(sql, query, segment);
-}
-
-/// The columns of a page's rows: those of `_meta`, the record's text or the fields asked for, the sort keys.
-fn page_columns(query: &PageQuery) -> Vec<Cow<'static, str>> {
-    let mut columns: Vec<_> = META_COLUMNS.split(", ").map(Cow::Borrowed).collect();
-    match &query.fields {
-        None => columns.push("data::text".into()),
-        Some(fields) => columns.extend((0..fields.len()).map(|index| format!("f{index}").into())),
-    }
-    columns.extend((0..query.sort.keys().len()).map(|index| format!("k{index}").into()));
-    columns
 }
 
 /// All matching rows, one by one in order: the columns of `_meta` and the record's text; or for an export of some fields the id, the
@@ -191,7 +71,8 @@ pub(super) fn export(query: &PageQuery, texts: Texts) -> Builder {
         let segments = if is_split { vec![Segment::Head, Segment::Tail] } else { vec![whole_segment(query)] };
         for (index, segment) in segments.into_iter().enumerate() {
             sql.push(if index == 0 { "(" } else { " union all (" });
-            push_ordered_branch(&mut sql, query, branch, segment, Without::Hash, columns);
+            push_branch(&mut sql, query, branch, segment, Without::Hash, columns);
+            order::push_branch_order(&mut sql, query, segment);
             sql.push(")");
         }
     }
@@ -243,27 +124,30 @@ pub(super) fn branches(reader: &Reader) -> Vec<Branch> {
 
 /// An ascending index puts nulls last; but read backward it puts them first, and the range behind a cursor
 /// never includes them. Then the mirror is read in two segments, unless the first key has no nulls to show.
-fn splits_mirror(query: &PageQuery) -> bool {
-    let first = query.sort.keys()[0];
-    let starts_in_tail = query.cursor.as_ref().is_some_and(|cursor| cursor.values.first() == Some(&None));
-    let is_one_scan = query.cursor.is_none() && first.direction == Direction::Ascending;
-    !excludes_nulls(query) && !starts_in_tail && !is_one_scan
+pub(super) fn splits_mirror(query: &PageQuery) -> bool {
+    let is_one_scan = query.cursor.is_none() && query.sort.keys()[0].direction == Direction::Ascending;
+    !excludes_nulls(query) && !starts_in_tail(query) && !is_one_scan
+}
+
+/// Whether all rows behind the cursor have no value in the first key.
+pub(super) fn starts_in_tail(query: &PageQuery) -> bool {
+    query.cursor.as_ref().is_some_and(|cursor| cursor.values.first() == Some(&None))
 }
 
 /// Whether the first key has a value in every row that can match; then its head is all there is.
-fn excludes_nulls(query: &PageQuery) -> bool {
+pub(super) fn excludes_nulls(query: &PageQuery) -> bool {
     let first = query.sort.keys()[0].field;
     !first.is_nullable() || query.filter.excludes_null(first)
 }
 
 /// The segment of a branch that is read in one.
-fn whole_segment(query: &PageQuery) -> Segment {
+pub(super) fn whole_segment(query: &PageQuery) -> Segment {
     if excludes_nulls(query) { Segment::Head } else { Segment::Whole }
 }
 
 /// `change_number, last_published_at, edit_count, mirror`: what state the answer is of, and which mirror. No row when the organization
 /// is not there, no edit count when the session is not the reader's. `pfa_refusal` would be planned anew in every call.
-fn push_admission(sql: &mut Builder, query: &PageQuery) {
+pub(super) fn push_admission(sql: &mut Builder, query: &PageQuery) {
     sql.push("select o.change_number, o.last_published_at, ");
     if query.reader.session.is_some() {
         sql.push("(select s.edit_count from pfa_session s where s.organization_id = ");
@@ -280,8 +164,8 @@ fn push_admission(sql: &mut Builder, query: &PageQuery) {
     sql.push_bind(query.reader.organization.clone());
 }
 
-/// `select … from … where … order by …` of one branch.
-fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, segment: Segment, without: Without, columns: Columns) {
+/// `select … from … where …` of one branch.
+pub(super) fn push_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, segment: Segment, without: Without, columns: Columns) {
     sql.push("select r.id");
     push_columns(sql, query, branch, columns);
     for (index, key) in query.sort.keys().iter().enumerate() {
@@ -290,7 +174,6 @@ fn push_ordered_branch(sql: &mut Builder, query: &PageQuery, branch: Branch, seg
     push_from(sql, &query.reader, branch, without);
     predicates::push_filter(sql, &query.filter);
     order::push_segment(sql, query, segment);
-    order::push_branch_order(sql, query, segment);
 }
 
 pub(super) fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch, without: Without) {
@@ -309,21 +192,6 @@ pub(super) fn push_from(sql: &mut Builder, reader: &Reader, branch: Branch, with
             }
         }
         Branch::Mirror => push_without_overlay(sql, reader, true, without),
-    }
-}
-
-/// The exact count, if it is asked for, and not for somebody else's session.
-fn push_count_if_admitted(sql: &mut Builder, query: &PageQuery) {
-    match (query.count, query.reader.session) {
-        (CountKind::Exact, None) => push_count(sql, query),
-        (CountKind::Exact, Some(_)) => {
-            sql.push("case when edit_count is not null then ");
-            push_count(sql, query);
-            sql.push(" end");
-        }
-        (CountKind::None | CountKind::Estimated, _) => {
-            sql.push("null::bigint");
-        }
     }
 }
 
@@ -348,24 +216,7 @@ pub(super) fn push_count(sql: &mut Builder, query: &PageQuery) {
     }
 }
 
-fn push_mirror(sql: &mut Builder, reader: &Reader) {
+pub(super) fn push_mirror(sql: &mut Builder, reader: &Reader) {
     sql.push(" from pfa_mirror r where r.organization_id = ");
     sql.push_bind(reader.organization.clone());
-}
-
-/// One row more than the page has tells that there are more.
-fn push_limit(sql: &mut Builder, query: &PageQuery) {
-    sql.push(" limit ");
-    sql.push_bind(last_row(query));
-}
-
-fn last_row(query: &PageQuery) -> i64 {
-    query.offset + i64::from(query.limit) + 1
-}
-
-/// What the head has left of the limit.
-fn push_tail_limit(sql: &mut Builder, query: &PageQuery) {
-    sql.push(" limit greatest(0, ");
-    sql.push_bind(last_row(query));
-    sql.push(" - (select count(*) from head))");
 }

@@ -1,11 +1,13 @@
 //! Pages where the overlay stands for most of what they would show.
 
 use super::{days, demo_world, hashes, nodes, query, words};
+use crate::statements::note_statements;
 use crate::support::app::TestApp;
 use chrono::NaiveDate;
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::domain::filter::{Filter, Range};
 use pfa_vanguard::domain::operation::Operation;
+use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::commit::{Commit, CommitMode};
 use pfa_vanguard::service::edits::{BulkEdit, Direction, Selection};
 use pfa_vanguard::service::records::PageQuery;
@@ -22,11 +24,23 @@ async fn edit(app: &TestApp, sandbox: &Sandbox, pfa_ids: &[String]) {
     set(app, sandbox, pfa_ids, json!({"areaSilo": "YARD 7"})).await;
 }
 
+/// Takes these records out of pages of [`kept`] ones.
+async fn discontinue(app: &TestApp, sandbox: &Sandbox, pfa_ids: &[String]) {
+    set(app, sandbox, pfa_ids, json!({"isDiscontinued": true})).await;
+}
+
+fn kept() -> Filter {
+    Filter { flags: [(Field::IsDiscontinued, false)].into(), ..Filter::default() }
+}
+
 async fn set(app: &TestApp, sandbox: &Sandbox, pfa_ids: &[String], fields: Value) {
+    operate(app, sandbox, pfa_ids, &Operation::Set(fields.as_object().unwrap().clone())).await;
+}
+
+async fn operate(app: &TestApp, sandbox: &Sandbox, pfa_ids: &[String], operation: &Operation) {
     for part in pfa_ids.chunks(5_000) {
-        let operation = Operation::Set(fields.as_object().unwrap().clone());
         let selection = Selection::PfaIds(part.iter().cloned().collect());
-        let edit = BulkEdit { selection, operation, reason: None, is_atomic: true, is_preview: false };
+        let edit = BulkEdit { selection, operation: operation.clone(), reason: None, is_atomic: true, is_preview: false };
         assert_eq!(app.service.edit_records(sandbox, &edit).await.unwrap().changed, part.len());
     }
 }
@@ -49,16 +63,22 @@ fn page_in(sandbox: &Sandbox, filter: Filter, sort: &str) -> PageQuery {
 }
 
 /// How many rows of the mirror were looked up in the overlay one by one, and whether by a hash.
-async fn lookups(app: &TestApp, page: &PageQuery) -> (i64, bool) {
-    let plan = app.service.explain_records(page, true).await.unwrap();
+async fn lookups(service: &PfaMirrorService, page: &PageQuery) -> (i64, bool) {
+    let plan = service.explain_records(page, true).await.unwrap();
     let nodes = nodes(&plan[0]["Plan"]);
     let subplans = nodes.iter().filter(|node| node["Parent Relationship"] == "SubPlan" && node["Relation Name"] == "pfa_overlay");
     let probes = subplans.map(|node| node["Actual Loops"].as_i64().unwrap()).max().unwrap_or_default();
     (probes, hashes(&nodes).into_iter().max() == Some(1))
 }
 
-async fn rows(app: &TestApp, page: &PageQuery) -> Value {
-    serde_json::from_str(&app.service.list_records(page).await.unwrap().rows).unwrap()
+/// Whether a page looks its own rows up, and those that begin on the day of its last.
+async fn reads_its_own_rows(service: &PfaMirrorService, page: &PageQuery) -> bool {
+    let (probes, is_hashed) = lookups(service, page).await;
+    (1..=300).contains(&probes) && !is_hashed
+}
+
+async fn rows(service: &PfaMirrorService, page: &PageQuery) -> Value {
+    serde_json::from_str(&service.list_records(page).await.unwrap().rows).unwrap()
 }
 
 /// All pages, one after the other.
@@ -75,66 +95,79 @@ async fn walk(app: &TestApp, page: &PageQuery) -> Vec<Value> {
     }
 }
 
+/// Behind the last draft of a page the mirror has nothing to add to it.
 #[tokio::test]
-async fn a_page_behind_thousands_of_drafts_passes_them_by_a_hash() {
+async fn drafts_that_fill_a_page_are_its_end() {
     let app = demo_world().await;
     let sandbox = open(&app).await;
     edit(&app, &sandbox, &each(&app, 1, 6_000).await).await;
-    let page = page_in(&sandbox, Filter::default(), "forecastStart");
-    assert_eq!(lookups(&app, &page).await, (6_001, false), "nobody knows of the drafts yet");
-    let first = rows(&app, &page).await;
-    assert_eq!(lookups(&app, &page).await, (512, true), "these are looked at to tell");
-    assert_eq!(rows(&app, &page).await, first);
+    let mut page = page_in(&sandbox, Filter::default(), "forecastStart");
+    assert!(reads_its_own_rows(&app.service, &page).await);
+    // Nobody told another process of them; its first page finds out.
+    let other = PfaMirrorService::new(app.pool().clone());
+    assert_eq!(lookups(&other, &page).await, (6_001, false));
+    let read = other.list_records(&page).await.unwrap();
+    assert!(reads_its_own_rows(&other, &page).await);
+    assert_eq!(app.service.list_records(&page).await.unwrap(), read);
+    page.cursor = read.next;
+    assert!(reads_its_own_rows(&app.service, &page).await);
+    // As far as the drafts reach the page is theirs, beyond it the mirror's.
+    page.cursor = app.service.list_records(&PageQuery { cursor: None, limit: 5_900, ..page.clone() }).await.unwrap().next;
+    let rows = rows(&app.service, &page).await;
+    assert_eq!([99, 100].map(|row| rows[row]["_meta"]["syncState"].as_str().unwrap()), ["draft", "pristine"]);
+}
+
+/// So it is when they are not shown at all: then nothing ends the page but its own rows.
+#[tokio::test]
+async fn a_page_behind_thousands_that_are_not_shown_passes_them_by_a_hash() {
+    let app = demo_world().await;
+    let sandbox = open(&app).await;
+    let records = each(&app, 1, 6_000).await;
+    discontinue(&app, &sandbox, &records).await;
+    let page = page_in(&sandbox, kept(), "forecastStart");
+    let other = PfaMirrorService::new(app.pool().clone());
+    let (probes, is_hashed) = lookups(&other, &page).await;
+    assert!(probes >= 6_200 && !is_hashed, "{probes} rows were looked up");
+    assert_eq!(lookups(&app.service, &page).await, (201, true));
+    let first = rows(&app.service, &page).await;
+    assert_eq!(lookups(&app.service, &page).await, (201, true));
+    assert_eq!(rows(&other, &page).await, first);
     for _ in 0..2 {
         app.service.move_step(&sandbox, Direction::Undo).await.unwrap();
     }
-    assert_eq!(lookups(&app, &page).await, (201, false));
-    rows(&app, &page).await;
-    assert!(looks_for_crowds(&app, &page).await, "nobody has looked again");
-    for direction in [Direction::Redo, Direction::Undo].repeat(7) {
-        app.service.move_step(&sandbox, direction).await.unwrap();
+    assert!(reads_its_own_rows(&app.service, &page).await);
+    for number in 0..14 {
+        assert!(looks_for_crowds(&app.service, &page).await, "nobody has counted again");
+        set(&app, &sandbox, &records[..1], json!({"areaSilo": format!("YARD {number}")})).await;
     }
-    rows(&app, &page).await;
-    assert!(!looks_for_crowds(&app, &page).await);
+    rows(&app.service, &page).await;
+    assert!(!looks_for_crowds(&app.service, &page).await);
 }
 
-async fn looks_for_crowds(app: &TestApp, page: &PageQuery) -> bool {
-    app.service.explain_records(page, false).await.unwrap().to_string().contains("CTE crowd")
-}
-
-/// Nobody sees the records, and the page is of the mirror alone.
-#[tokio::test]
-async fn discontinued_drafts_are_a_crowd_too() {
-    let app = demo_world().await;
-    let sandbox = open(&app).await;
-    set(&app, &sandbox, &each(&app, 1, 4_000).await, json!({"isDiscontinued": true})).await;
-    let flags = [(Field::IsDiscontinued, false)].into();
-    let page = page_in(&sandbox, Filter { flags, ..Filter::default() }, "forecastStart");
-    let (probes, is_hashed) = lookups(&app, &page).await;
-    assert!(probes >= 4_200 && !is_hashed, "{probes} rows were looked up");
-    let first = rows(&app, &page).await;
-    assert_eq!(lookups(&app, &page).await, (512, true));
-    assert_eq!(rows(&app, &page).await, first);
+/// Whether a page is looked at before it is read; it is read here.
+async fn looks_for_crowds(service: &PfaMirrorService, page: &PageQuery) -> bool {
+    let (read, statements) = note_statements(service.list_records(page)).await;
+    read.unwrap();
+    statements.iter().any(|statement| statement.contains("candidates as materialized"))
 }
 
 #[tokio::test]
 async fn a_publication_is_a_crowd_for_everybody() {
     let app = demo_world().await;
     let sandbox = open(&app).await;
-    edit(&app, &sandbox, &each(&app, 1, 4_000).await).await;
-    let mut page = page_in(&sandbox, Filter::default(), "forecastStart");
+    discontinue(&app, &sandbox, &each(&app, 1, 5_000).await).await;
+    let mut page = page_in(&sandbox, kept(), "forecastStart");
     page.reader.session = None;
-    rows(&app, &page).await;
-    assert_eq!(lookups(&app, &page).await, (201, false));
+    rows(&app.service, &page).await;
+    assert!(reads_its_own_rows(&app.service, &page).await);
     app.service.commit_session(&sandbox, &Commit { mode: CommitMode::Atomic, is_dry_run: false, idempotency_key: None }).await.unwrap();
-    let first = rows(&app, &page).await;
-    assert_eq!(lookups(&app, &page).await, (512, true));
-    assert_eq!(rows(&app, &page).await, first);
+    assert_eq!(lookups(&app.service, &page).await, (201, true));
+    let other = PfaMirrorService::new(app.pool().clone());
+    assert_eq!(rows(&app.service, &page).await, rows(&other, &page).await);
     // Who may not read makes the database look at nothing.
-    let mut refused = page_in(&open(&app).await, Filter::default(), "forecastStart");
+    let mut refused = page_in(&open(&app).await, kept(), "forecastStart");
     refused.reader.user = "somebody else".into();
-    assert!(looks_for_crowds(&app, &refused).await);
-    assert_eq!(lookups(&app, &refused).await, (0, false));
+    assert_eq!(lookups(&app.service, &refused).await, (0, false));
 }
 
 #[tokio::test]
@@ -143,13 +176,13 @@ async fn a_page_among_thousands_of_drafts_looks_its_own_rows_up() {
     let sandbox = open(&app).await;
     edit(&app, &sandbox, &each(&app, 4, 3_000).await).await;
     let page = page_in(&sandbox, Filter::default(), "forecastStart");
-    let first = rows(&app, &page).await;
-    let (probes, is_hashed) = lookups(&app, &page).await;
+    let first = rows(&app.service, &page).await;
+    let (probes, is_hashed) = lookups(&app.service, &page).await;
     assert!((200..=400).contains(&probes) && !is_hashed, "{probes} rows were looked up");
-    assert_eq!(rows(&app, &page).await, first);
+    assert_eq!(rows(&app.service, &page).await, first);
     // A large page passes so many that the hash is made, and tells all.
     let page = PageQuery { limit: 2_000, ..page };
-    let (probes, is_hashed) = lookups(&app, &page).await;
+    let (probes, is_hashed) = lookups(&app.service, &page).await;
     assert!(probes < 50 && is_hashed, "{probes} rows were looked up");
 }
 
@@ -159,12 +192,12 @@ async fn a_few_matches_are_no_crowd() {
     let app = demo_world().await;
     let sandbox = open(&app).await;
     edit(&app, &sandbox, &each(&app, 1, 3_000).await).await;
-    rows(&app, &page_in(&sandbox, Filter::default(), "forecastStart")).await;
+    rows(&app.service, &page_in(&sandbox, Filter::default(), "forecastStart")).await;
     let dates = [(Field::ForecastStart, Range { from: NaiveDate::from_ymd_opt(2028, 11, 1), to: None })].into();
     for sort in ["forecastStart", "-forecastStart"] {
         let page = page_in(&sandbox, Filter { dates: Clone::clone(&dates), ..Filter::default() }, sort);
-        assert!(looks_for_crowds(&app, &page).await);
-        let (probes, is_hashed) = lookups(&app, &page).await;
+        assert!(looks_for_crowds(&app.service, &page).await);
+        let (probes, is_hashed) = lookups(&app.service, &page).await;
         assert!(probes <= 202 && !is_hashed, "{probes} rows were looked up");
     }
 }
@@ -175,11 +208,11 @@ async fn a_few_drafts_before_a_page_are_no_crowd() {
     let app = demo_world().await;
     let sandbox = open(&app).await;
     let records = each(&app, 1, 8_000).await;
-    edit(&app, &sandbox, &[&records[..300], &records[5_000..]].concat()).await;
-    let page = page_in(&sandbox, Filter::default(), "forecastStart");
-    rows(&app, &page).await;
-    let (probes, is_hashed) = lookups(&app, &page).await;
-    assert!((300..=600).contains(&probes) && !is_hashed, "{probes} rows were looked up");
+    discontinue(&app, &sandbox, &[&records[..200], &records[5_000..]].concat()).await;
+    let page = page_in(&sandbox, kept(), "forecastStart");
+    rows(&app.service, &page).await;
+    let (probes, is_hashed) = lookups(&app.service, &page).await;
+    assert!((400..=500).contains(&probes) && !is_hashed, "{probes} rows were looked up");
 }
 
 /// A hash has fifty thousand rows at most: of what it has no room for, the probes tell.
@@ -200,43 +233,51 @@ async fn an_overlay_too_large_for_a_hash_is_read_in_part() {
     .await
     .unwrap();
     transaction.commit().await.unwrap();
-    edit(&app, &sandbox, &each(&app, 1, 3_000).await).await;
+    discontinue(&app, &sandbox, &each(&app, 1, 3_000).await).await;
     let dates = [(Field::ForecastStart, Range { from: NaiveDate::from_ymd_opt(1950, 1, 2), to: None })].into();
-    let page = page_in(&sandbox, Filter { dates, ..Filter::default() }, "forecastStart");
-    let first = rows(&app, &page).await;
-    let (probes, is_hashed) = lookups(&app, &page).await;
+    let page = page_in(&sandbox, Filter { dates, ..kept() }, "forecastStart");
+    let first = rows(&app.service, &page).await;
+    let (probes, is_hashed) = lookups(&app.service, &page).await;
     assert!(probes >= 2_900 && is_hashed, "{probes} rows were looked up");
-    assert_eq!(rows(&app, &page).await, first);
+    assert_eq!(rows(&app.service, &page).await, first);
 }
 
 /// In any order, with a filter, from page to page: the same as read in one, which looks for no crowd.
 #[tokio::test]
 async fn crowded_pages_show_what_others_do() {
     let app = demo_world().await;
-    let (sandbox, other) = (open(&app).await, open(&app).await);
+    let (still, moving) = (open(&app).await, open(&app).await);
     let records = each(&app, 1, 4_000).await;
-    edit(&app, &sandbox, &records[..3_000]).await;
-    edit(&app, &other, &records[2_000..]).await;
+    edit(&app, &still, &records[..3_000]).await;
+    let planned = "select pfa_id from pfa_mirror
+                    where organization_id = 'HOLNG' and not is_actualized and not is_discontinued and forecast_start is not null";
+    let planned: Vec<String> = sqlx::query_scalar(planned).fetch_all(app.pool()).await.unwrap();
+    operate(&app, &moving, &planned[..3_000], &Operation::ShiftDates(-400)).await;
+    set(&app, &moving, &planned[1_500..2_500], json!({"monthlyRate": 1, "areaSilo": "YARD 7"})).await;
     let lifting = words(&[(Field::Category, "Lifting")]);
     let area = words(&[(Field::AreaSilo, "YARD 7")]);
-    let planned = Filter { dates: [(Field::ForecastStart, days(2023))].into(), ..Filter::default() };
+    let dated = Filter { dates: [(Field::ForecastStart, days(2023))].into(), ..Filter::default() };
     for (filter, sort, looks) in [
         (lifting.clone(), "forecastStart", true),
+        (lifting.clone(), "-originalEnd", true),
         (lifting.clone(), "-actualStart", true),
         (lifting, "-monthlyRate", false),
-        (planned.clone(), "forecastStart", true),
-        (planned, "-originalStart,pfaId", true),
+        (dated.clone(), "monthlyRate,-forecastStart", true),
+        (dated, "-originalStart,pfaId", true),
         (area, "forecastStart", true),
         (Filter::default(), "model", false),
         (Filter { text: vec!["ltm".into()], ..Filter::default() }, "-forecastEnd", false),
     ] {
-        let page = PageQuery { limit: 1_000, ..page_in(&sandbox, filter, sort) };
-        // A page of all is too large for that.
-        let expected = rows(&app, &PageQuery { limit: 20_000, ..page.clone() }).await;
-        rows(&app, &PageQuery { limit: 1, ..page_in(&sandbox, Filter::default(), "forecastStart") }).await;
-        assert_eq!(looks_for_crowds(&app, &page).await, looks, "{sort}");
-        assert_eq!(json!(walk(&app, &page).await), expected, "{sort}");
-        assert_ne!(expected, json!([]), "{sort}");
+        for sandbox in [&still, &moving] {
+            // Such as drafts fill, and days are parted by.
+            let limit = if looks { 90 } else { 1_000 };
+            let page = PageQuery { limit, ..page_in(sandbox, filter.clone(), sort) };
+            // A page of all is too large for that.
+            let expected = rows(&app.service, &PageQuery { limit: 20_000, ..page.clone() }).await;
+            assert_eq!(looks_for_crowds(&app.service, &page).await, looks, "{sort}");
+            assert_eq!(json!(walk(&app, &page).await), expected, "{sort}");
+            assert_ne!(expected, json!([]), "{sort}");
+        }
     }
 }
 
@@ -244,11 +285,16 @@ async fn crowded_pages_show_what_others_do() {
 #[tokio::test]
 async fn a_crowd_at_the_end_is_one_at_the_beginning_of_a_falling_order() {
     let app = demo_world().await;
-    let sandbox = open(&app).await;
+    let (shown, hidden) = (open(&app).await, open(&app).await);
     let mut last = each(&app, 1, usize::MAX).await;
-    edit(&app, &sandbox, &last.split_off(last.len() - 6_000)).await;
-    let page = page_in(&sandbox, Filter::default(), "-forecastStart");
-    let first = rows(&app, &page).await;
-    assert_eq!(lookups(&app, &page).await, (512, true));
-    assert_eq!(rows(&app, &page).await, first);
+    let last = last.split_off(last.len() - 6_000);
+    edit(&app, &shown, &last).await;
+    discontinue(&app, &hidden, &last).await;
+    let other = PfaMirrorService::new(app.pool().clone());
+    for (sandbox, is_hashed) in [(&shown, false), (&hidden, true)] {
+        let page = page_in(sandbox, kept(), "-forecastStart");
+        let found = lookups(&app.service, &page).await;
+        assert!(found.1 == is_hashed && found.0 <= 600, "{found:?}");
+        assert_eq!(rows(&app.service, &page).await, rows(&other, &page).await);
+    }
 }

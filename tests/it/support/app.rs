@@ -71,6 +71,13 @@ impl TestApp {
         Self { router: router(state), ..self }
     }
 
+    /// The same, with every page read as one of which drafts are nearly all.
+    pub fn with_crowds_everywhere(self) -> Self {
+        let service = self.service.with_crowds_everywhere();
+        let router = router(app_state(service.clone()));
+        Self { service, router, ..self }
+    }
+
     pub fn pool(&self) -> &PgPool {
         &self.database.pool
     }

@@ -4,6 +4,7 @@ pub mod app;
 pub mod checks;
 pub mod circuit;
 pub mod container;
+pub mod crowd;
 pub mod demo;
 pub mod former;
 pub mod import;
