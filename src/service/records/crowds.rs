@@ -24,6 +24,17 @@ const PATIENCE: i64 = 16;
 /// So many overlays are remembered.
 const OVERLAYS: usize = 10_000;
 
+/// What a reader's overlays are on a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crowd {
+    /// Not large, as far as it is known.
+    Unlikely,
+    /// Large, but most rows of the mirror are shown.
+    Scattered,
+    /// They stand for nearly all of its first rows.
+    Dense,
+}
+
 /// Whether a page is one that a crowd makes slow: one that is read in the order of an index, or else it would be searched and sorted
 /// for a second time. Larger ones take the hash for more overlay rows, however they lie.
 fn suits(query: &PageQuery) -> bool {
@@ -67,12 +78,13 @@ impl Crowds {
         Self { overlays: Cache::new(OVERLAYS), are_everywhere }
     }
 
-    /// Whether overlays that the reader reads across stand for nearly all of a page's first rows.
-    pub(super) async fn are_met_by(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<bool> {
-        if self.are_everywhere || !suits(query) || !self.has_many(&query.reader) {
-            return Ok(self.are_everywhere && suits(query));
+    /// What the overlays that the reader reads across are on a page.
+    pub(super) async fn met_by(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<Crowd> {
+        if !suits(query) || !self.are_everywhere && !self.has_many(&query.reader) {
+            return Ok(Crowd::Unlikely);
         }
-        Ok(page_statement::look(query).build_query_scalar().fetch_one(connection).await?)
+        let is_dense = self.are_everywhere || page_statement::look(query).build_query_scalar().fetch_one(connection).await?;
+        Ok(if is_dense { Crowd::Dense } else { Crowd::Scattered })
     }
 
     /// Whether an overlay that the reader reads across had many rows when somebody looked last.

@@ -26,6 +26,7 @@ use crate::domain::sort::Sort;
 use crate::error::{Result, refusal};
 use crate::service::{PfaMirrorService, Reader};
 use chrono::{DateTime, Utc};
+use crowds::Crowd;
 use page_statement::Way;
 use row::{META_WIDTH, read_meta};
 use sqlx::{PgConnection, Row as _};
@@ -93,7 +94,7 @@ impl PageQuery {
     /// The statement that reads the page with its texts, as PostgreSQL gets it; values are bound.
     #[must_use]
     pub fn statement(&self) -> String {
-        page_statement::page(self, Way { texts: Texts::Read, is_crowded: false }).into_sql().as_str().to_owned()
+        page_statement::page(self, Way { texts: Texts::Read, crowd: Crowd::Unlikely }).into_sql().as_str().to_owned()
     }
 
     /// The statement that reads all rows of an export whose texts are remembered, as PostgreSQL gets it; values are bound.

@@ -57,7 +57,7 @@ impl PfaMirrorService {
 
     /// How the page is best read.
     pub(super) async fn find_way(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<Way> {
-        Ok(Way { texts: self.texts.best_for(query), is_crowded: self.crowds.are_met_by(connection, query).await? })
+        Ok(Way { texts: self.texts.best_for(query), crowd: self.crowds.met_by(connection, query).await? })
     }
 
     async fn read_page<'a>(&'a self, connection: &mut PgConnection, query: &'a PageQuery, way: Way) -> Result<Reading<'a>> {

@@ -14,6 +14,7 @@
 //! Every branch delivers its own order from an index (or sorts within one) and stops at the limit; PostgreSQL merges them.
 
 use crate::service::records::columns::Columns;
+use crate::service::records::crowds::Crowd;
 use crate::service::records::order::{self, Segment, sorts_a_category};
 use crate::service::records::overlay::{Without, push_probe};
 use crate::service::records::row::META_COLUMNS;
@@ -36,8 +37,7 @@ const CROWDED: i64 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Way {
     pub texts: Texts,
-    /// Whether the reader's overlays stand for nearly all of its first rows (see [`super::crowds`]).
-    pub is_crowded: bool,
+    pub crowd: Crowd,
 }
 
 /// The statement for a page. The first row is the admission; the others have the columns of `_meta`, the text of the record or
@@ -59,7 +59,7 @@ pub(super) fn look(query: &PageQuery) -> Builder {
     let mut sql = Builder::new("with admission as (");
     push_admission(&mut sql, query);
     sql.push("), candidates as materialized (");
-    Composition::new(query, Way { texts: Texts::Remembered, is_crowded: false }).push_candidates(&mut sql);
+    Composition::new(query, Way { texts: Texts::Remembered, crowd: Crowd::Unlikely }).push_candidates(&mut sql);
     sql.push(" limit ").push_bind(LOOKED_UP);
     sql.push(") select exists (select from admission");
     push_admitted(&mut sql, query);
@@ -88,13 +88,13 @@ struct Composition<'a> {
 }
 
 impl<'a> Composition<'a> {
-    fn new(query: &'a PageQuery, Way { texts, is_crowded }: Way) -> Self {
-        let without = match query.offset + i64::from(query.limit) {
+    fn new(query: &'a PageQuery, Way { texts, crowd }: Way) -> Self {
+        let without = match (query.offset + i64::from(query.limit), crowd) {
             _ if sorts_a_category(query) => Without::HashOrCalls,
-            _ if is_crowded => Without::HashInCrowd,
-            ..LARGE_PAGE => Without::Probes,
+            (_, Crowd::Dense) => Without::HashInCrowd,
+            (..LARGE_PAGE, _) | (_, Crowd::Scattered) => Without::Probes,
             // A row of the hash costs a quarter of a probe.
-            rows => Without::HashUpTo(2 * rows),
+            (rows, Crowd::Unlikely) => Without::HashUpTo(2 * rows),
         };
         let has_edge = without == Without::HashInCrowd && edge::suits(query) && !starts_in_tail(query);
         // The range that an edge ends has no nulls.
