@@ -62,9 +62,7 @@ impl PfaMirrorService {
         workspace.expect_many(false).await?;
         workspace.settle(&records, false).await?;
         workspace.finish().await?;
-        if !is_undo {
-            self.crowds.expect_drafts(sandbox, records.len());
-        }
+        self.crowds.expect_drafts(sandbox, records.len());
         Ok(Step { kind: step.kind, reason: step.reason, records: step.records, created_at: step.created_at })
     }
 }

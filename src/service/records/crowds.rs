@@ -3,9 +3,11 @@
 //! A page leaves out rows that the overlay has, by one probe for each. Where all of twenty thousand rows have drafts, as after a bulk
 //! edit of what the grid shows, it probes all of them to find its first row of the mirror: thirty times what the page takes otherwise.
 //! Such pages are read [otherwise](super::edge); for others that would take longer. A look at a page's first rows tells which it is, a
-//! statement of its own, and only where there are so many overlay rows at all. Who writes thousands tells so; of what another process
-//! wrote, the first page of a state of the overlay finds out, for the next ones.
+//! statement of its own that takes as long as a fifth of the page: only where there are so many overlay rows at all, and once for
+//! some changes. Who writes thousands tells so; of what another process wrote, the first page of a state of the overlay finds out, for
+//! the next ones.
 
+use crate::domain::cursor::fingerprint;
 use crate::domain::field::{Field, Kind};
 use crate::error::Result;
 use crate::service::Reader;
@@ -15,14 +17,17 @@ use crate::service::sessions::Sandbox;
 use quick_cache::sync::Cache;
 use sqlx::PgConnection;
 use std::iter::once;
+use std::sync::atomic::{AtomicU64, Ordering};
 use uuid::Uuid;
 
 /// From so many rows on an overlay is worth a look.
 const MANY: i64 = 2_000;
-/// One that had many is counted again after so many changes: a needless look in a page costs less than counting after each.
+/// One that had many is counted again after so many changes, and pages are looked at again: a needless way costs less than that.
 const PATIENCE: i64 = 16;
-/// So many overlays are remembered.
+/// So many overlays are remembered …
 const OVERLAYS: usize = 10_000;
+/// … and so many pages.
+const PAGES: usize = 10_000;
 
 /// What a reader's overlays are on a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,9 @@ fn suits(query: &PageQuery) -> bool {
 #[derive(Debug)]
 pub(in crate::service) struct Crowds {
     overlays: Cache<Overlay, Look>,
+    /// What pages met, by a hash of their query and of the eras of their overlays.
+    pages: Cache<u64, Crowd>,
+    last_era: AtomicU64,
     /// Whether every page that can be is read as a crowded one.
     are_everywhere: bool,
 }
@@ -62,6 +70,8 @@ struct Look {
     /// The state of the overlay: the edits of a sandbox, the publications of an organization. None where somebody told.
     number: Option<i64>,
     has_many: bool,
+    /// Another one with each look, and each time that somebody tells.
+    era: u64,
 }
 
 impl Look {
@@ -75,22 +85,31 @@ impl Look {
 impl Crowds {
     /// Nothing is found out yet, unless crowds are everywhere.
     pub(in crate::service) fn new(are_everywhere: bool) -> Self {
-        Self { overlays: Cache::new(OVERLAYS), are_everywhere }
+        Self { overlays: Cache::new(OVERLAYS), pages: Cache::new(PAGES), last_era: AtomicU64::new(0), are_everywhere }
     }
 
     /// What the overlays that the reader reads across are on a page.
     pub(super) async fn met_by(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<Crowd> {
-        if !suits(query) || !self.are_everywhere && !self.has_many(&query.reader) {
+        if !suits(query) {
             return Ok(Crowd::Unlikely);
         }
-        let is_dense = self.are_everywhere || page_statement::look(query).build_query_scalar().fetch_one(connection).await?;
-        Ok(if is_dense { Crowd::Dense } else { Crowd::Scattered })
-    }
-
-    /// Whether an overlay that the reader reads across had many rows when somebody looked last.
-    fn has_many(&self, reader: &Reader) -> bool {
-        let has_many = |overlay| self.overlays.get(&overlay).is_some_and(|look| look.has_many);
-        has_many(published(reader)) || sandbox(reader).is_some_and(has_many)
+        if self.are_everywhere {
+            return Ok(Crowd::Dense);
+        }
+        let looks = [Some(published(&query.reader)), sandbox(&query.reader)].map(|overlay| self.overlays.get(&overlay?));
+        if !looks.iter().flatten().any(|look| look.has_many) {
+            return Ok(Crowd::Unlikely);
+        }
+        let eras = looks.map(|look| look.map(|look| look.era));
+        let place = (query.fingerprint(), &query.reader.user, query.offset, &query.cursor);
+        let page = fingerprint(&format!("{place:?} {eras:?}"));
+        if let Some(crowd) = self.pages.get(&page) {
+            return Ok(crowd);
+        }
+        let is_dense = page_statement::look(query).build_query_scalar().fetch_one(connection).await?;
+        let crowd = if is_dense { Crowd::Dense } else { Crowd::Scattered };
+        self.pages.insert(page, crowd);
+        Ok(crowd)
     }
 
     /// Looks at those overlays of the reader of which the last look is too old.
@@ -100,26 +119,30 @@ impl Crowds {
             if self.overlays.get(&overlay).is_none_or(|look| look.is_old(number)) {
                 let session = overlay.1.as_ref().map_or(Uuid::nil(), |(session, _)| *session);
                 let has_many = has_many(connection, &overlay.0, session).await?;
-                self.overlays.insert(overlay, Look { number: Some(number), has_many });
+                self.overlays.insert(overlay, Look { number: Some(number), has_many, era: self.next_era() });
             }
         }
         Ok(())
     }
 
-    /// So many rows of a sandbox's overlay were written.
+    /// So many rows of a sandbox's overlay were written or removed.
     pub(in crate::service) fn expect_drafts(&self, Sandbox { organization, user, session }: &Sandbox, rows: usize) {
         self.expect((organization.clone(), Some((*session, user.clone()))), rows);
     }
 
-    /// So many rows of everybody's overlay were written.
+    /// The same of everybody's overlay.
     pub(in crate::service) fn expect_published(&self, organization: &str, rows: usize) {
         self.expect((organization.to_owned(), None), rows);
     }
 
     fn expect(&self, overlay: Overlay, rows: usize) {
         if i64::try_from(rows).is_ok_and(|rows| rows >= MANY) {
-            self.overlays.insert(overlay, Look { number: None, has_many: true });
+            self.overlays.insert(overlay, Look { number: None, has_many: true, era: self.next_era() });
         }
+    }
+
+    fn next_era(&self) -> u64 {
+        self.last_era.fetch_add(1, Ordering::Relaxed)
     }
 }
 

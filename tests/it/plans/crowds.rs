@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use pfa_vanguard::domain::field::Field;
 use pfa_vanguard::domain::filter::{Filter, Range};
 use pfa_vanguard::domain::operation::Operation;
+use pfa_vanguard::domain::sort::Sort;
 use pfa_vanguard::service::PfaMirrorService;
 use pfa_vanguard::service::commit::{Commit, CommitMode};
 use pfa_vanguard::service::edits::{BulkEdit, Direction, Selection};
@@ -136,19 +137,55 @@ async fn a_page_behind_thousands_that_are_not_shown_passes_them_by_a_hash() {
         app.service.move_step(&sandbox, Direction::Undo).await.unwrap();
     }
     assert!(reads_its_own_rows(&app.service, &page).await);
-    for number in 0..14 {
-        assert!(looks_for_crowds(&app.service, &page).await, "nobody has counted again");
-        set(&app, &sandbox, &records[..1], json!({"areaSilo": format!("YARD {number}")})).await;
-    }
-    rows(&app.service, &page).await;
-    assert!(!looks_for_crowds(&app.service, &page).await);
 }
 
-/// Whether a page is looked at before it is read; it is read here.
-async fn looks_for_crowds(service: &PfaMirrorService, page: &PageQuery) -> bool {
+/// An overlay that was large is not counted after each change.
+#[tokio::test]
+async fn a_large_overlay_is_counted_again_after_some_changes() {
+    let app = demo_world().await;
+    let sandbox = open(&app).await;
+    let records = each(&app, 1, 2_100).await;
+    for few in [&records[..1_900], &records[1_900..]] {
+        discontinue(&app, &sandbox, few).await;
+    }
+    let page = page_in(&sandbox, kept(), "forecastStart");
+    assert_eq!(looks(&app.service, &page).await, (false, true));
+    assert_eq!(looks(&app.service, &page).await, (true, false));
+    app.service.move_step(&sandbox, Direction::Undo).await.unwrap();
+    for number in 0..15 {
+        assert_eq!(looks(&app.service, &page).await, (false, false));
+        set(&app, &sandbox, &records[..1], json!({"areaSilo": format!("YARD {number}")})).await;
+    }
+    assert_eq!(looks(&app.service, &page).await, (false, true));
+    assert_eq!(looks(&app.service, &page).await, (false, false));
+}
+
+/// A look is remembered for some changes, unless somebody writes thousands.
+#[tokio::test]
+async fn a_page_is_looked_at_once() {
+    let app = demo_world().await;
+    let sandbox = open(&app).await;
+    let records = each(&app, 4, 3_000).await;
+    edit(&app, &sandbox, &records[..2_500]).await;
+    let page = page_in(&sandbox, Filter::default(), "forecastStart");
+    let next = PageQuery { cursor: app.service.list_records(&page).await.unwrap().next, ..page.clone() };
+    for page in [&page, &next, &PageQuery { sort: Sort::parse("-forecastStart").unwrap(), ..page.clone() }] {
+        assert!(looks(&app.service, page).await.0);
+        assert!(!looks(&app.service, page).await.0);
+        edit(&app, &sandbox, &records[2_500..2_501]).await;
+        set(&app, &sandbox, &records[2_500..2_501], json!({"areaSilo": "YARD 8"})).await;
+        assert!(!looks(&app.service, page).await.0);
+    }
+    set(&app, &sandbox, &records[..2_000], json!({"areaSilo": "YARD 8"})).await;
+    assert!(looks(&app.service, &page).await.0);
+}
+
+/// Whether a page was looked at before it was read, and an overlay counted behind it.
+async fn looks(service: &PfaMirrorService, page: &PageQuery) -> (bool, bool) {
     let (read, statements) = note_statements(service.list_records(page)).await;
     read.unwrap();
-    statements.iter().any(|statement| statement.contains("candidates as materialized"))
+    let has = |part| statements.iter().any(|statement| statement.contains(part));
+    (has("candidates as materialized"), has("has_many!"))
 }
 
 #[tokio::test]
@@ -196,7 +233,7 @@ async fn a_few_matches_are_no_crowd() {
     let dates = [(Field::ForecastStart, Range { from: NaiveDate::from_ymd_opt(2028, 11, 1), to: None })].into();
     for sort in ["forecastStart", "-forecastStart"] {
         let page = page_in(&sandbox, Filter { dates: Clone::clone(&dates), ..Filter::default() }, sort);
-        assert!(looks_for_crowds(&app.service, &page).await);
+        assert!(looks(&app.service, &page).await.0);
         let (probes, is_hashed) = lookups(&app.service, &page).await;
         assert!(probes <= 202 && !is_hashed, "{probes} rows were looked up");
     }
@@ -257,7 +294,7 @@ async fn crowded_pages_show_what_others_do() {
     let lifting = words(&[(Field::Category, "Lifting")]);
     let area = words(&[(Field::AreaSilo, "YARD 7")]);
     let dated = Filter { dates: [(Field::ForecastStart, days(2023))].into(), ..Filter::default() };
-    for (filter, sort, looks) in [
+    for (filter, sort, is_looked_at) in [
         (lifting.clone(), "forecastStart", true),
         (lifting.clone(), "-originalEnd", true),
         (lifting.clone(), "-actualStart", true),
@@ -270,11 +307,11 @@ async fn crowded_pages_show_what_others_do() {
     ] {
         for sandbox in [&still, &moving] {
             // Such as drafts fill, and days are parted by.
-            let limit = if looks { 90 } else { 1_000 };
+            let limit = if is_looked_at { 90 } else { 1_000 };
             let page = PageQuery { limit, ..page_in(sandbox, filter.clone(), sort) };
             // A page of all is too large for that.
             let expected = rows(&app.service, &PageQuery { limit: 20_000, ..page.clone() }).await;
-            assert_eq!(looks_for_crowds(&app.service, &page).await, looks, "{sort}");
+            assert_eq!(looks(&app.service, &page).await.0, is_looked_at, "{sort}");
             assert_eq!(json!(walk(&app, &page).await), expected, "{sort}");
             assert_ne!(expected, json!([]), "{sort}");
         }
