@@ -2,10 +2,10 @@
 //!
 //! A page leaves out rows that the overlay has, by one probe for each. Where all of twenty thousand rows have drafts, as after a bulk
 //! edit of what the grid shows, it probes all of them to find its first row of the mirror: thirty times what the page takes otherwise.
-//! Such pages are read [otherwise](super::edge); for others that would take longer. A look at a page's first rows tells which it is, a
-//! statement of its own that takes as long as a fifth of the page: only where there are so many overlay rows at all, and once for
-//! some changes. Who writes thousands tells so; of what another process wrote, the first page of a state of the overlay finds out, for
-//! the next ones.
+//! Such pages are read [otherwise](super::edge); for others that takes longer. A look at a page's first rows tells which it is, a
+//! statement of its own that takes a fifth of the page's time: only where there are so many overlay rows at all, and once for some
+//! changes. Who writes thousands tells so; of what another process wrote, the first page of a state of the overlay finds out, for the
+//! next ones.
 
 use crate::domain::cursor::fingerprint;
 use crate::domain::field::{Field, Kind};
@@ -64,7 +64,7 @@ pub(in crate::service) struct Crowds {
 /// An organization's, of a sandbox and its user, or of everybody.
 type Overlay = (String, Option<(Uuid, String)>);
 
-/// What was found out about one.
+/// How one was when it was counted last.
 #[derive(Debug, Clone, Copy)]
 struct Look {
     /// The state of the overlay: the edits of a sandbox, the publications of an organization. None where somebody told.
