@@ -114,7 +114,7 @@ impl PfaMirrorService {
         self
     }
 
-    /// Reads every page that can be as one of which drafts are nearly all. What it shows is the same, which a test compares.
+    /// Reads every page that can be as one of which drafts are nearly all, for tests that compare: the pages are the same.
     #[must_use]
     pub fn with_crowds_everywhere(mut self) -> Self {
         self.crowds = Arc::new(Crowds::new(true));

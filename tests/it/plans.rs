@@ -280,7 +280,7 @@ async fn a_sorted_category_is_the_same_whatever_the_size_of_the_overlay() {
         before.push(rows);
     }
     for (session, hashes) in [(Uuid::from_u128(7), 1), (LATER_LIFTING, 0)] {
-        insert_overlay_rows(app.pool(), "HOLNG", Some(session), 50_001).await;
+        insert_overlay_rows(app.pool(), "HOLNG", session, 50_001).await;
         for (page, before) in pages.iter().zip(&before) {
             assert_eq!(hashed(page).await, hashes);
             assert_eq!(&app.service.list_records(page).await.unwrap().rows, before);

@@ -128,7 +128,7 @@ impl PfaMirrorService {
         }
         workspace.finish().await?;
         if publishes {
-            self.crowds.expect_published(&sandbox.organization, compared.clean.len());
+            self.crowds.expect_published(sandbox, compared.clean.len());
         }
         Ok(report)
     }

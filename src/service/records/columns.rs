@@ -14,15 +14,12 @@ pub(super) enum Columns {
     Fields,
     /// The same as one list of texts, and none in the mirror: each column takes time in each row, also an empty one.
     Listed,
-    /// Nothing else.
-    Keys,
 }
 
 /// Adds them, behind the id.
 pub(super) fn push_columns(sql: &mut Builder, query: &PageQuery, branch: Branch, columns: Columns) {
     let is_mirror = branch == Branch::Mirror;
     sql.push(match (columns, is_mirror) {
-        (Columns::Keys, _) => return,
         (Columns::Page(_), true) => {
             ", r.version, null as sync_state, null::text[] as modified_fields, null as modified_by, null::timestamptz as modified_at"
         }
@@ -32,7 +29,6 @@ pub(super) fn push_columns(sql: &mut Builder, query: &PageQuery, branch: Branch,
     });
     let fields = query.fields.as_deref();
     match (fields, columns) {
-        (_, Columns::Keys) => {}
         (None, Columns::Page(Texts::Remembered)) if is_mirror => {
             sql.push(", null::jsonb as data");
         }

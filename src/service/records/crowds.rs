@@ -3,9 +3,9 @@
 //! A page leaves out rows that the overlay has, by one probe for each. Where all of twenty thousand rows have drafts, as after a bulk
 //! edit of what the grid shows, it probes all of them to find its first row of the mirror: thirty times what the page takes otherwise.
 //! Such pages are read [otherwise](super::edge); for others that takes longer. A look at a page's first rows tells which it is, a
-//! statement of its own that takes a fifth of the page's time: only where there are so many overlay rows at all, and once for some
-//! changes. Who writes thousands tells so; of what another process wrote, the first page of a state of the overlay finds out, for the
-//! next ones.
+//! statement of its own that takes a fifth of a common page's time: only where there are so many overlay rows at all, and anew after
+//! some changes. Edits and commits of many rows tell that they were written; what others write, as another process does, is found
+//! out within as many changes. All of this is about time: any way shows the same rows.
 
 use crate::domain::cursor::fingerprint;
 use crate::domain::field::{Field, Kind};
@@ -22,7 +22,10 @@ use uuid::Uuid;
 
 /// From so many rows on an overlay is worth a look.
 const MANY: i64 = 2_000;
-/// One that had many is counted again after so many changes, and pages are looked at again: a needless way costs less than that.
+/// From so many rows that are written to such an overlay on, its pages are worth another one.
+const SOME: usize = 256;
+/// An overlay that had many rows is counted again after so many changes, and its pages are looked at again; after each it would take
+/// a fifth of a page's time.
 const PATIENCE: i64 = 16;
 /// So many overlays are remembered …
 const OVERLAYS: usize = 10_000;
@@ -32,9 +35,9 @@ const PAGES: usize = 10_000;
 /// What a reader's overlays are on a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Crowd {
-    /// Not large, as far as it is known.
+    /// Not large, as far as it is known, or none that makes this page slow.
     Unlikely,
-    /// Large, but most rows of the mirror are shown.
+    /// Large, but they do not stand for nearly all of its first rows.
     Scattered,
     /// They stand for nearly all of its first rows.
     Dense,
@@ -70,7 +73,7 @@ struct Look {
     /// The state of the overlay: the edits of a sandbox, the publications of an organization. None where somebody told.
     number: Option<i64>,
     has_many: bool,
-    /// Another one with each look, and each time that somebody tells.
+    /// What pages met in another one is worth another look.
     era: u64,
 }
 
@@ -89,6 +92,9 @@ impl Crowds {
     }
 
     /// What the overlays that the reader reads across are on a page.
+    ///
+    /// # Errors
+    /// When the database fails.
     pub(super) async fn met_by(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<Crowd> {
         if !suits(query) {
             return Ok(Crowd::Unlikely);
@@ -97,12 +103,12 @@ impl Crowds {
             return Ok(Crowd::Dense);
         }
         let looks = [Some(published(&query.reader)), sandbox(&query.reader)].map(|overlay| self.overlays.get(&overlay?));
-        if !looks.iter().flatten().any(|look| look.has_many) {
+        let eras = looks.map(|look| look.filter(|look| look.has_many).map(|look| look.era));
+        if eras == [None, None] {
             return Ok(Crowd::Unlikely);
         }
-        let eras = looks.map(|look| look.map(|look| look.era));
-        let place = (query.fingerprint(), &query.reader.user, query.offset, &query.cursor);
-        let page = fingerprint(&format!("{place:?} {eras:?}"));
+        let user = query.reader.session.map(|_| &query.reader.user);
+        let page = fingerprint(&format!("{} {user:?} {:?} {eras:?}", query.fingerprint(), query.cursor));
         if let Some(crowd) = self.pages.get(&page) {
             return Ok(crowd);
         }
@@ -112,32 +118,42 @@ impl Crowds {
         Ok(crowd)
     }
 
-    /// Looks at those overlays of the reader of which the last look is too old.
-    pub(super) async fn look(&self, connection: &mut PgConnection, reader: &Reader, state: ReadingState) -> Result<()> {
+    /// Counts those overlays of the reader that were counted too long ago.
+    pub(super) async fn count(&self, connection: &mut PgConnection, reader: &Reader, state: ReadingState) -> Result<()> {
         let sandbox = sandbox(reader).zip(state.edit_count);
         for (overlay, number) in once((published(reader), state.change_number)).chain(sandbox) {
-            if self.overlays.get(&overlay).is_none_or(|look| look.is_old(number)) {
+            let last = self.overlays.get(&overlay);
+            if last.is_none_or(|last| last.is_old(number)) {
                 let session = overlay.1.as_ref().map_or(Uuid::nil(), |(session, _)| *session);
                 let has_many = has_many(connection, &overlay.0, session).await?;
-                self.overlays.insert(overlay, Look { number: Some(number), has_many, era: self.next_era() });
+                // Pages that were looked at since somebody told of many need no other look.
+                let era = last.filter(|last| last.number.is_none()).map(|last| last.era);
+                // What somebody has told meanwhile is newer.
+                if self.overlays.get(&overlay).map(|now| now.era) == last.map(|last| last.era) {
+                    self.overlays.insert(overlay, Look { number: Some(number), has_many, era: era.unwrap_or_else(|| self.next_era()) });
+                }
             }
         }
         Ok(())
     }
 
     /// So many rows of a sandbox's overlay were written or removed.
-    pub(in crate::service) fn expect_drafts(&self, Sandbox { organization, user, session }: &Sandbox, rows: usize) {
-        self.expect((organization.clone(), Some((*session, user.clone()))), rows);
+    pub(in crate::service) fn expect_drafts(&self, sandbox: &Sandbox, rows: usize) {
+        self.expect(overlay_of(sandbox), rows);
     }
 
-    /// The same of everybody's overlay.
-    pub(in crate::service) fn expect_published(&self, organization: &str, rows: usize) {
-        self.expect((organization.to_owned(), None), rows);
+    /// The same of everybody's overlay, by a commit, which leaves nothing in that of its sandbox.
+    pub(in crate::service) fn expect_published(&self, sandbox: &Sandbox, rows: usize) {
+        self.expect((sandbox.organization.clone(), None), rows);
+        self.overlays.remove(&overlay_of(sandbox));
     }
 
     fn expect(&self, overlay: Overlay, rows: usize) {
+        let last = self.overlays.get(&overlay);
         if i64::try_from(rows).is_ok_and(|rows| rows >= MANY) {
             self.overlays.insert(overlay, Look { number: None, has_many: true, era: self.next_era() });
+        } else if let Some(last) = last.filter(|last| last.has_many && rows >= SOME) {
+            self.overlays.insert(overlay, Look { era: self.next_era(), ..last });
         }
     }
 
@@ -152,6 +168,10 @@ fn published(reader: &Reader) -> Overlay {
 
 fn sandbox(reader: &Reader) -> Option<Overlay> {
     reader.session.map(|session| (reader.organization.clone(), Some((session, reader.user.clone()))))
+}
+
+fn overlay_of(Sandbox { organization, user, session }: &Sandbox) -> Overlay {
+    (organization.clone(), Some((*session, user.clone())))
 }
 
 async fn has_many(connection: &mut PgConnection, organization: &str, session: Uuid) -> Result<bool> {

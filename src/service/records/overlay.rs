@@ -22,8 +22,8 @@ pub(super) enum Without {
     /// By a hash of a much larger overlay: for pages that may have to sort a category, of which far more rows are looked at than
     /// shown. Else by calls of a function that the planner takes for cheap, or it would avoid the sort for their sake.
     HashOrCalls,
-    /// By a hash where the CTE [`passed`](super::edge) tells that they are many, else by probes: for pages of which the overlay
-    /// stands for nearly all rows.
+    /// By a hash where the CTE [`passed`](super::edge) tells that many rows of the mirror stand before the end of the page, else by
+    /// probes: for pages of which the overlay stands for nearly all rows.
     HashInCrowd,
     /// By a hash of all ids in the overlay, made once: for readings of everything, where a probe a row was a
     /// third of the time. It needs memory for them (see `export`).

@@ -48,9 +48,9 @@ impl PfaMirrorService {
         }
         self.texts.note_page(query);
         let page = reading.finish()?;
-        if let Err(error) = self.crowds.look(connection, &query.reader, page.state).await {
-            // The page is there; the next one looks again.
-            tracing::warn!(%error, "an overlay could not be looked at");
+        if let Err(error) = self.crowds.count(connection, &query.reader, page.state).await {
+            // The page is there; the next one counts again.
+            tracing::warn!(%error, "an overlay could not be counted");
         }
         Ok(page)
     }

@@ -11,7 +11,8 @@
 //! order by … limit n+1
 //! ```
 //!
-//! Every branch delivers its own order from an index (or sorts within one) and stops at the limit; PostgreSQL merges them.
+//! Every branch delivers its own order from an index (or sorts within one) and stops at the limit; PostgreSQL merges them. Of pages of
+//! which drafts are nearly all the mirror is read [no further than they reach](super::edge).
 
 use crate::service::records::columns::Columns;
 use crate::service::records::crowds::Crowd;
@@ -54,7 +55,7 @@ pub(super) fn explain(query: &PageQuery, way: Way, is_measured: bool) -> Builder
 }
 
 /// Whether the reader's overlays stand for nearly all of a page's first rows of the mirror, which are looked up no further than it takes
-/// to tell. Not for who is refused.
+/// to tell. False for who is refused, without reading a record.
 pub(super) fn look(query: &PageQuery) -> Builder {
     let mut sql = Builder::new("with admission as (");
     push_admission(&mut sql, query);
@@ -96,7 +97,7 @@ impl<'a> Composition<'a> {
             // A row of the hash costs a quarter of a probe.
             (rows, Crowd::Unlikely) => Without::HashUpTo(2 * rows),
         };
-        let has_edge = without == Without::HashInCrowd && edge::suits(query) && !starts_in_tail(query);
+        let has_edge = without == Without::HashInCrowd && edge::has_edge(query) && !starts_in_tail(query);
         // The range that an edge ends has no nulls.
         let is_split = if has_edge { !excludes_nulls(query) } else { splits_mirror(query) };
         Self { query, columns: Columns::Page(texts), without, has_edge, is_split }
@@ -109,14 +110,14 @@ impl<'a> Composition<'a> {
         push_admission(&mut sql, self.query);
         sql.push(")");
         if self.has_edge {
-            edge::push_edge(&mut sql, self.query, |sql| self.push_overlays(sql, Columns::Keys));
+            edge::push_edge(&mut sql, self.query, |sql| self.push_overlays(sql));
         }
         if self.without == Without::HashInCrowd {
             edge::push_passed(&mut sql, |sql| self.push_candidates(sql));
         }
         if self.is_split {
             sql.push(", head as materialized ");
-            self.push_branch(&mut sql, Branch::Mirror, Segment::Head, self.columns);
+            self.push_branch(&mut sql, Branch::Mirror, Segment::Head);
         }
         self.push_rows(&mut sql);
         sql
@@ -149,31 +150,35 @@ impl<'a> Composition<'a> {
     }
 
     fn push_merged(&self, sql: &mut Builder) {
-        self.push_overlays(sql, self.columns);
+        if self.has_edge {
+            sql.push("select * from drafts");
+        } else {
+            self.push_overlays(sql);
+        }
         if self.is_split {
             sql.push(" union all select * from head union all ");
-            self.push_branch(sql, Branch::Mirror, Segment::Tail, self.columns);
+            self.push_branch(sql, Branch::Mirror, Segment::Tail);
         } else {
             sql.push(" union all ");
-            self.push_branch(sql, Branch::Mirror, whole_segment(self.query), self.columns);
+            self.push_branch(sql, Branch::Mirror, whole_segment(self.query));
         }
     }
 
     /// The first rows of both overlays.
-    fn push_overlays(&self, sql: &mut Builder, columns: Columns) {
+    fn push_overlays(&self, sql: &mut Builder) {
         let overlays = branches(&self.query.reader).into_iter().filter(|branch| *branch != Branch::Mirror);
         for (index, branch) in overlays.enumerate() {
             if index > 0 {
                 sql.push(" union all ");
             }
-            self.push_branch(sql, branch, whole_segment(self.query), columns);
+            self.push_branch(sql, branch, whole_segment(self.query));
         }
     }
 
     /// The first rows of a branch, before the edge where the mirror has one.
-    fn push_branch(&self, sql: &mut Builder, branch: Branch, segment: Segment, columns: Columns) {
+    fn push_branch(&self, sql: &mut Builder, branch: Branch, segment: Segment) {
         sql.push("(");
-        push_branch(sql, self.query, branch, segment, self.without, columns);
+        push_branch(sql, self.query, branch, segment, self.without, self.columns);
         if branch == Branch::Mirror {
             self.push_end(sql, segment);
         }
