@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 /// From so many rows on an overlay is worth a look.
 const MANY: i64 = 2_000;
-/// From so many rows that are written to such an overlay on, its pages are worth another one.
+/// Once so many rows are written to such an overlay at a time, its pages are looked at again.
 const SOME: usize = 256;
 /// An overlay that had many rows is counted again after so many changes, and its pages are looked at again; after each it would take
 /// a fifth of a page's time.
@@ -56,7 +56,7 @@ fn suits(query: &PageQuery) -> bool {
 /// What was found out about overlays lately.
 #[derive(Debug)]
 pub(in crate::service) struct Crowds {
-    overlays: Cache<Overlay, Look>,
+    overlays: Cache<Overlay, Counted>,
     /// What pages met, by a hash of their query and of the eras of their overlays.
     pages: Cache<u64, Crowd>,
     last_era: AtomicU64,
@@ -69,16 +69,16 @@ type Overlay = (String, Option<(Uuid, String)>);
 
 /// How one was when it was counted last.
 #[derive(Debug, Clone, Copy)]
-struct Look {
+struct Counted {
     /// The state of the overlay: the edits of a sandbox, the publications of an organization. None where somebody told.
     number: Option<i64>,
     has_many: bool,
-    /// What pages met in another one is worth another look.
+    /// What pages met in an earlier one tells nothing any more.
     era: u64,
 }
 
-impl Look {
-    /// Whether it is worth another look, in this state of the overlay.
+impl Counted {
+    /// Whether it is worth counting again, in this state of the overlay.
     fn is_old(self, number: i64) -> bool {
         let patience = if self.has_many { PATIENCE } else { 1 };
         self.number.is_none_or(|seen| (number - seen).abs() >= patience)
@@ -102,8 +102,8 @@ impl Crowds {
         if self.are_everywhere {
             return Ok(Crowd::Dense);
         }
-        let looks = [Some(published(&query.reader)), sandbox(&query.reader)].map(|overlay| self.overlays.get(&overlay?));
-        let eras = looks.map(|look| look.filter(|look| look.has_many).map(|look| look.era));
+        let counted = [Some(published(&query.reader)), sandbox(&query.reader)].map(|overlay| self.overlays.get(&overlay?));
+        let eras = counted.map(|counted| counted.filter(|counted| counted.has_many).map(|counted| counted.era));
         if eras == [None, None] {
             return Ok(Crowd::Unlikely);
         }
@@ -130,7 +130,7 @@ impl Crowds {
                 let era = last.filter(|last| last.number.is_none()).map(|last| last.era);
                 // What somebody has told meanwhile is newer.
                 if self.overlays.get(&overlay).map(|now| now.era) == last.map(|last| last.era) {
-                    self.overlays.insert(overlay, Look { number: Some(number), has_many, era: era.unwrap_or_else(|| self.next_era()) });
+                    self.overlays.insert(overlay, Counted { number: Some(number), has_many, era: era.unwrap_or_else(|| self.next_era()) });
                 }
             }
         }
@@ -151,9 +151,9 @@ impl Crowds {
     fn expect(&self, overlay: Overlay, rows: usize) {
         let last = self.overlays.get(&overlay);
         if i64::try_from(rows).is_ok_and(|rows| rows >= MANY) {
-            self.overlays.insert(overlay, Look { number: None, has_many: true, era: self.next_era() });
+            self.overlays.insert(overlay, Counted { number: None, has_many: true, era: self.next_era() });
         } else if let Some(last) = last.filter(|last| last.has_many && rows >= SOME) {
-            self.overlays.insert(overlay, Look { era: self.next_era(), ..last });
+            self.overlays.insert(overlay, Counted { era: self.next_era(), ..last });
         }
     }
 
