@@ -111,11 +111,16 @@ impl Report {
         println!("\nwritten to {}", path.display());
         let (small, large) = if self.records <= 1_000_000 { (self.records, self.records * 10) } else { (self.records / 10, self.records) };
         if let (Some(small), Some(large)) = (Self::read(&Self::path(small)), Self::read(&Self::path(large))) {
-            println!("\n| growth | {} records | {} records | ratio | at most |\n|---|---|---|---|---|", small.records, large.records);
+            println!(
+                "\n| growth | {} records | {} records | ratio | at most | holds |\n|---|---|---|---|---|---|",
+                small.records, large.records
+            );
             for rung in &small.rungs {
                 if let Some(grown) = large.find(&rung.name) {
+                    let ratio = grown.ours / rung.ours;
                     let most = grown.most_growth.map_or("–".to_owned(), |most| most.to_string());
-                    println!("| {} | {} | {} | {:.2} | {most} |", rung.name, ms(rung.ours), ms(grown.ours), grown.ours / rung.ours);
+                    let holds = verdict(grown.most_growth.map(|most| ratio <= most));
+                    println!("| {} | {} | {} | {ratio:.2} | {most} | {holds} |", rung.name, ms(rung.ours), ms(grown.ours));
                 }
             }
         }
@@ -183,9 +188,13 @@ fn line(rung: &Rung) -> String {
         time(rung.literal),
         number(rung.times_faster()),
         number(rung.at_least),
-        rung.holds().map_or("–", |holds| if holds { "yes" } else { "**no**" }).to_owned(),
+        verdict(rung.holds()).to_owned(),
     ];
     format!("| {} |", cells.join(" | "))
+}
+
+fn verdict(holds: Option<bool>) -> &'static str {
+    holds.map_or("–", |holds| if holds { "yes" } else { "**no**" })
 }
 
 fn ms(value: f64) -> String {

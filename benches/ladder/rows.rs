@@ -32,7 +32,12 @@ pub fn readings(largest: &str, records: u64) -> Vec<Reading> {
         reading(
             "a jump to the middle of a grid",
             format!(r#"{{"startRow": {middle}, "endRow": {}}}"#, middle + 100),
-            format!("select data::text from pfa_mirror where organization_id = '{largest}' and {order} limit 100 offset {middle}"),
+            format!(
+                "select data::text from pfa_mirror
+                  where organization_id = '{largest}'
+                    and id = any (array(select id from pfa_mirror where organization_id = '{largest}' and {order} limit 100 offset {middle}))
+                  order by forecast_start, id"
+            ),
             Some(format!("select data::text from {merged} order by forecast_start, id limit 100 offset {middle}")),
             Compares::Records,
             20,

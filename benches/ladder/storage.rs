@@ -12,7 +12,7 @@ struct Part {
     scans: Option<i64>,
 }
 
-/// Heap, TOAST and indexes of each table and view of ours, the largest first.
+/// Heap, TOAST and indexes of each table of ours from a megabyte on, and the views; the largest first.
 const PARTS: &str = "
     select c.relname::text as name,
            case c.relkind when 'r' then 'heap' when 'm' then 'view' when 't' then 'TOAST' else 'index' end as kind,
@@ -22,7 +22,7 @@ const PARTS: &str = "
       left join pg_stat_user_indexes i on i.indexrelid = c.oid
      where (c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'm', 'i')
             or c.oid in (select reltoastrelid from pg_class where relnamespace = 'public'::regnamespace))
-       and pg_relation_size(c.oid) > 1000000
+       and (pg_relation_size(c.oid) > 1000000 or c.relkind = 'm')
      order by 3 desc";
 
 /// What the original design estimates for a million records, in bytes a record: table, indexes, views.

@@ -1,7 +1,7 @@
 //! Rows of merged records as JSON text: the record, or some of its fields, and its `_meta`.
 
 use crate::domain::field::Field;
-use chrono::{DateTime, Datelike as _, NaiveDate, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, Timelike as _, Utc};
 use rust_decimal::Decimal;
 use std::fmt::Write as _;
 use uuid::Uuid;
@@ -114,10 +114,32 @@ pub(super) fn push_day(text: &mut String, date: NaiveDate) {
         let _ = write!(text, "{date}");
         return;
     }
-    let digits = [year.unsigned_abs() / 1_000, year.unsigned_abs() / 100, year.unsigned_abs() / 10, year.unsigned_abs()];
-    let digit = |number: u32| char::from_digit(number % 10, 10).unwrap_or('0');
-    text.extend(digits.map(digit));
-    text.extend(['-', digit(month / 10), digit(month), '-', digit(day / 10), digit(day)]);
+    push_digits(text, year.unsigned_abs(), 1_000);
+    text.push('-');
+    push_digits(text, month, 10);
+    text.push('-');
+    push_digits(text, day, 10);
+}
+
+/// `2025-03-01T08:30:00.000125Z`, for the same reason: a page of drafts may have a thousand of them.
+fn push_moment(text: &mut String, at: DateTime<Utc>) {
+    push_day(text, at.date_naive());
+    for (separator, number, first) in
+        [('T', at.hour(), 10), (':', at.minute(), 10), (':', at.second(), 10), ('.', at.timestamp_subsec_micros(), 100_000)]
+    {
+        text.push(separator);
+        push_digits(text, number, first);
+    }
+    text.push('Z');
+}
+
+/// The digits of a number from the one of this value on, with leading zeros.
+fn push_digits(text: &mut String, number: u32, first: u32) {
+    let mut value = first;
+    while value > 0 {
+        text.push(char::from_digit(number / value % 10, 10).unwrap_or('0'));
+        value /= 10;
+    }
 }
 
 fn push_text(json: &mut String, text: &str) {
@@ -151,7 +173,9 @@ pub fn push_meta(json: &mut String, meta: &Meta<'_>) {
     }
     json.push_str("], \"modifiedBy\": ");
     push_text(json, shown.user);
-    let _ = write!(json, ", \"modifiedAt\": \"{}\"}}", shown.at.format("%Y-%m-%dT%H:%M:%S%.6fZ"));
+    json.push_str(", \"modifiedAt\": \"");
+    push_moment(json, shown.at);
+    json.push_str("\"}");
 }
 
 #[cfg(test)]
@@ -192,6 +216,16 @@ mod tests {
             let mut text = String::new();
             push_date(&mut text, date);
             assert_eq!(text, format!("\"{date}\""));
+        }
+    }
+
+    #[test]
+    fn every_moment_is_written_as_the_library_does() {
+        for step in 0..5_000_i64 {
+            let at = DateTime::from_timestamp_micros(step * 400_000_987_654 - 1_000_000_000_000_000).expect("a time");
+            let mut text = String::new();
+            push_moment(&mut text, at);
+            assert_eq!(text, at.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string());
         }
     }
 

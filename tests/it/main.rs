@@ -45,6 +45,7 @@ mod ready;
 mod record_edits;
 mod refresh;
 mod remembered;
+mod remembered_drafts;
 mod round_trip;
 mod rules;
 mod sandbox_model;

@@ -174,6 +174,8 @@ async fn check_question(
     loop {
         let answer = app.get_as(user, &format!("{path}{cursor}")).await;
         prop_assert_eq!(answer.status.as_u16(), 200, "{}: {}", path, answer.text);
+        // From what is remembered.
+        prop_assert_eq!(&app.get_as(user, &format!("{path}{cursor}")).await.text, &answer.text, "{} again", path);
         let mut page = answer.json();
         prop_assert_eq!(&page["page"]["count"], &json!(expected.len()), "count of {}", path);
         let Value::Array(rows) = page["data"].take() else { panic!("rows") };

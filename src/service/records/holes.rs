@@ -1,24 +1,24 @@
 //! Places in JSON where texts of records are missing that nobody remembers: they are asked for together, after the rows.
 
-use super::texts::Unknown;
-use crate::domain::row::{Meta, open_record};
+use super::text_of::TextOf;
+use crate::domain::row::open_record;
 use std::sync::Arc;
 
 /// What a hole takes in memory, and what it will, about.
 const HOLE: usize = 150;
 
-/// The places, from front to back, and whose texts belong there.
+/// The places, from front to back, and which texts belong there.
 #[derive(Debug, Default)]
 pub(super) struct Holes {
     places: Vec<usize>,
-    records: Vec<Unknown>,
+    texts: Vec<TextOf>,
 }
 
 impl Holes {
-    /// Notes that the text of a record belongs at a place.
-    pub fn leave(&mut self, place: usize, record: &Meta<'_>) {
+    /// Notes that a text belongs at a place.
+    pub fn leave(&mut self, place: usize, text: TextOf) {
         self.places.push(place);
-        self.records.push(Unknown { id: record.id, version: record.version });
+        self.texts.push(text);
     }
 
     /// Whether nothing is missing.
@@ -31,9 +31,9 @@ impl Holes {
         self.places.len() * HOLE
     }
 
-    /// Whose texts are missing.
-    pub fn records(&self) -> &[Unknown] {
-        &self.records
+    /// Which texts are missing.
+    pub fn texts(&self) -> &[TextOf] {
+        &self.texts
     }
 
     /// The JSON with the texts in their places.
@@ -46,7 +46,7 @@ impl Holes {
 
     /// The holes by so many, for JSON that need not be whole at once.
     pub fn portions(&self, size: usize) -> impl Iterator<Item = Portion<'_>> {
-        self.places.chunks(size).zip(self.records.chunks(size)).map(|(places, records)| Portion { places, records })
+        self.places.chunks(size).zip(self.texts.chunks(size)).map(|(places, texts)| Portion { places, texts })
     }
 }
 
@@ -54,8 +54,8 @@ impl Holes {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Portion<'a> {
     places: &'a [usize],
-    /// Whose texts are missing.
-    pub records: &'a [Unknown],
+    /// Which texts are missing.
+    pub texts: &'a [TextOf],
 }
 
 impl Portion<'_> {

@@ -15,6 +15,7 @@ mod predicates;
 mod row;
 pub mod rows;
 mod statement;
+mod text_of;
 pub(super) mod texts;
 mod transcript;
 
@@ -94,7 +95,7 @@ impl PageQuery {
     /// The statement that reads the page with its texts, as PostgreSQL gets it; values are bound.
     #[must_use]
     pub fn statement(&self) -> String {
-        page_statement::page(self, Way { texts: Texts::Read, crowd: Crowd::Unlikely }).into_sql().as_str().to_owned()
+        page_statement::page(self, Way { texts: Texts::Read, drafts: None, crowd: Crowd::Unlikely }).into_sql().as_str().to_owned()
     }
 
     /// The statement that reads all rows of an export whose texts are remembered, as PostgreSQL gets it; values are bound.

@@ -25,6 +25,8 @@ pub(super) enum Without {
     /// By a hash where the CTE [`passed`](super::edge) tells that many rows of the mirror stand before the end of the page, else by
     /// probes: for pages of which the overlay stands for nearly all rows.
     HashInCrowd,
+    /// The same, where the CTE [`drafts`](super::edge) tells most of them before.
+    DraftsInCrowd,
     /// By a hash of all ids in the overlay, made once: for readings of everything, where a probe a row was a
     /// third of the time. It needs memory for them (see `export`).
     Hash,
@@ -40,7 +42,9 @@ pub(super) fn push_without_overlay(sql: &mut Builder, reader: &Reader, with_publ
         Without::Hash => push_hash(sql, reader, with_published),
         Without::HashUpTo(few) => push_hash_up_to(sql, reader, few, push_probe),
         Without::HashOrCalls => push_hash_up_to(sql, reader, MOST_HASHED, push_call),
-        Without::HashInCrowd => push_hash_in_crowd(sql, reader),
+        Without::HashInCrowd => push_hash_in_crowd(sql, reader, "case"),
+        // A row of this hash, which is small and at hand, costs a tenth of a probe.
+        Without::DraftsInCrowd => push_hash_in_crowd(sql, reader, "case when r.id in (select id from drafts) then false"),
     }
 }
 
@@ -86,8 +90,8 @@ fn push_most_hashed(sql: &mut Builder) {
 }
 
 /// Of an overlay that is larger than a hash may be, the probe tells what the hash has no room for.
-fn push_hash_in_crowd(sql: &mut Builder, reader: &Reader) {
-    sql.push("case when (select are_many from passed) and r.id in (");
+fn push_hash_in_crowd(sql: &mut Builder, reader: &Reader, case: &str) {
+    sql.push(case).push(" when (select are_many from passed) and r.id in (");
     push_ids(sql, reader);
     push_most_hashed(sql);
     sql.push(") then false else ");
@@ -114,7 +118,8 @@ pub(super) fn push_overlay_of(sql: &mut Builder, reader: &Reader, with_published
     sql.push(")");
 }
 
-fn push_sessions(sql: &mut Builder, reader: &Reader, with_published: bool) {
+/// Whose overlays they are.
+pub(super) fn push_sessions(sql: &mut Builder, reader: &Reader, with_published: bool) {
     match (reader.session, with_published) {
         (Some(session), true) => {
             sql.push(format_args!("{EVERYBODY}, "));

@@ -1,15 +1,16 @@
 //! A page put together row by row while the database still reads: its records are JSON text already, which
 //! is copied, never parsed.
 
+use super::crowds::Crowd;
 use super::holes::Holes;
 use super::moment::Moment;
 use super::page_statement::{self, Way};
 use super::row::{META_WIDTH, read_cells, read_key, read_meta};
-use super::statement::Texts;
+use super::text_of::TextOf;
 use super::texts::{Origin, RecordTexts};
 use super::{CountKind, Page, PageQuery};
 use crate::domain::cursor::Cursor;
-use crate::domain::row::{Meta, push_fields, push_record};
+use crate::domain::row::{Meta, open_record, push_fields, push_record};
 use crate::error::{Error, Result};
 use crate::service::PfaMirrorService;
 use futures_util::TryStreamExt as _;
@@ -40,13 +41,13 @@ impl PfaMirrorService {
         let mut reading = self.read_page(connection, query, way).await?;
         if !reading.holes.is_empty() {
             let origin = reading.admission()?.moment.origin;
-            match self.texts.read(connection, query, origin, reading.holes.records()).await? {
+            match self.texts.read(connection, query, origin, reading.holes.texts()).await? {
                 Some(texts) => reading.json = reading.holes.fill(&reading.json, &texts),
                 // A record has changed meanwhile: what was read is of no moment any more.
-                None => reading = self.read_page(connection, query, Way { texts: Texts::Read, ..way }).await?,
+                None => reading = self.read_page(connection, query, way.with_texts()).await?,
             }
         }
-        self.texts.note_page(query);
+        self.texts.note_page(query, way.drafts.is_some());
         let page = reading.finish()?;
         if let Err(error) = self.crowds.count(connection, &query.reader, page.state).await {
             // The page is there; the next one counts again.
@@ -57,11 +58,14 @@ impl PfaMirrorService {
 
     /// How the page is best read.
     pub(super) async fn find_way(&self, connection: &mut PgConnection, query: &PageQuery) -> Result<Way> {
-        Ok(Way { texts: self.texts.best_for(query), crowd: self.crowds.met_by(connection, query).await? })
+        let crowd = self.crowds.met_by(connection, query).await?;
+        let has_drafts = crowd == Crowd::Dense && query.fields.is_none();
+        let drafts = has_drafts.then(|| self.texts.best_for_drafts(query));
+        Ok(Way { texts: self.texts.best_for(query), drafts, crowd })
     }
 
     async fn read_page<'a>(&'a self, connection: &mut PgConnection, query: &'a PageQuery, way: Way) -> Result<Reading<'a>> {
-        let mut reading = Reading::new(query, &self.texts);
+        let mut reading = Reading::new(query, &self.texts, way.drafts.is_some());
         let mut statement = page_statement::page(query, way);
         // Filters that somebody puts together would push the others out of the connection's statements.
         let mut rows = statement.build().persistent(query.filter.conditions.is_empty()).fetch(connection);
@@ -76,6 +80,7 @@ impl PfaMirrorService {
 struct Reading<'a> {
     query: &'a PageQuery,
     texts: &'a RecordTexts,
+    tells_revisions: bool,
     json: String,
     rows: usize,
     has_more: bool,
@@ -94,12 +99,13 @@ struct Admission {
 }
 
 impl<'a> Reading<'a> {
-    fn new(query: &'a PageQuery, texts: &'a RecordTexts) -> Self {
+    fn new(query: &'a PageQuery, texts: &'a RecordTexts, tells_revisions: bool) -> Self {
         // A record has about 650 bytes, its `_meta` 150. Most pages are full, and few are larger.
         let bytes = if query.fields.is_some() { 300 } else { 900 } * query.limit.min(1_000) as usize;
         Self {
             query,
             texts,
+            tells_revisions,
             json: String::with_capacity(bytes),
             rows: 0,
             has_more: false,
@@ -123,28 +129,49 @@ impl<'a> Reading<'a> {
         let origin = admission.moment.origin;
         self.json.push(if self.rows == 0 { '[' } else { ',' });
         self.rows += 1;
-        let meta = read_meta(&row, ADMISSION_WIDTH)?;
-        if let Some(fields) = &self.query.fields {
-            push_fields(&mut self.json, fields, read_cells(&row, BODY, fields)?, Some(&meta));
-        } else {
-            self.push_record(row.try_get(BODY)?, &meta, origin);
+        let revision = if self.tells_revisions { row.try_get(BODY + 1)? } else { None };
+        match (&self.query.fields, revision) {
+            (None, Some(revision)) => self.push_draft(&row, revision, origin)?,
+            (None, None) => self.push_record(row.try_get(BODY)?, &read_meta(&row, ADMISSION_WIDTH)?, origin),
+            (Some(fields), _) => {
+                let meta = read_meta(&row, ADMISSION_WIDTH)?;
+                push_fields(&mut self.json, fields, read_cells(&row, BODY, fields)?, Some(&meta));
+            }
         }
         self.last = Some(row);
         Ok(())
     }
 
+    /// Adds a draft: as it was read, or as it is remembered, or its place.
+    fn push_draft(&mut self, row: &PgRow, revision: i64, origin: Origin) -> Result<()> {
+        let of = TextOf::new(true, row.try_get(ADMISSION_WIDTH)?, revision);
+        if let Some(text) = row.try_get(BODY)? {
+            let begin = self.json.len();
+            push_record(&mut self.json, text, &read_meta(row, ADMISSION_WIDTH)?);
+            self.texts.remember(origin, of, &self.json[begin..]);
+            return Ok(());
+        }
+        match self.texts.get(origin, of) {
+            Some(text) => self.json.push_str(open_record(&text)),
+            None => self.holes.leave(self.json.len(), of),
+        }
+        self.json.push('}');
+        Ok(())
+    }
+
     /// Adds a whole record: with its text, or the one that is remembered, or none yet.
     fn push_record(&mut self, text: Option<&str>, meta: &Meta<'_>, origin: Origin) {
+        let of = TextOf::mirrored(meta);
         if let Some(text) = text {
-            // An overlay's text is of one reader, and may change without a version.
+            // A draft's text may change without a version.
             if meta.shown.is_none() {
-                self.texts.remember(origin, meta.id, meta.version, text);
+                self.texts.remember(origin, of, text);
             }
             return push_record(&mut self.json, text, meta);
         }
-        let text = self.texts.get(origin, meta.id, meta.version);
+        let text = self.texts.get(origin, of);
         if text.is_none() {
-            self.holes.leave(self.json.len(), meta);
+            self.holes.leave(self.json.len(), of);
         }
         push_record(&mut self.json, text.as_deref().unwrap_or_default(), meta);
     }

@@ -38,7 +38,17 @@ const CROWDED: i64 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Way {
     pub texts: Texts,
+    /// Texts of drafts, which are remembered where a page shows little else: each of them may change with the next edit, and is
+    /// asked for after the page then.
+    pub drafts: Option<Texts>,
     pub crowd: Crowd,
+}
+
+impl Way {
+    /// With all texts, in one statement.
+    pub fn with_texts(self) -> Self {
+        Self { texts: Texts::Read, drafts: self.drafts.map(|_| Texts::Read), ..self }
+    }
 }
 
 /// The statement for a page. The first row is the admission; the others have the columns of `_meta`, the text of the record or
@@ -60,7 +70,7 @@ pub(super) fn look(query: &PageQuery) -> Builder {
     let mut sql = Builder::new("with admission as (");
     push_admission(&mut sql, query);
     sql.push("), candidates as materialized (");
-    Composition::new(query, Way { texts: Texts::Remembered, crowd: Crowd::Unlikely }).push_candidates(&mut sql);
+    Composition::new(query, Way { texts: Texts::Remembered, drafts: None, crowd: Crowd::Unlikely }).push_candidates(&mut sql);
     sql.push(" limit ").push_bind(LOOKED_UP);
     sql.push(") select exists (select from admission");
     push_admitted(&mut sql, query);
@@ -81,26 +91,36 @@ fn push_admitted(sql: &mut Builder, query: &PageQuery) {
 struct Composition<'a> {
     query: &'a PageQuery,
     columns: Columns,
+    tells_revisions: bool,
     without: Without,
-    /// Whether the mirror is read no further than the drafts reach.
-    has_edge: bool,
     /// Whether the mirror is read in two segments.
     is_split: bool,
 }
 
 impl<'a> Composition<'a> {
-    fn new(query: &'a PageQuery, Way { texts, crowd }: Way) -> Self {
+    fn new(query: &'a PageQuery, Way { texts, drafts, crowd }: Way) -> Self {
         let without = match (query.offset + i64::from(query.limit), crowd) {
             _ if sorts_a_category(query) => Without::HashOrCalls,
+            (_, Crowd::Dense) if edge::has_edge(query) && !starts_in_tail(query) => Without::DraftsInCrowd,
             (_, Crowd::Dense) => Without::HashInCrowd,
             (..LARGE_PAGE, _) | (_, Crowd::Scattered) => Without::Probes,
             // A row of the hash costs a quarter of a probe.
             (rows, Crowd::Unlikely) => Without::HashUpTo(2 * rows),
         };
-        let has_edge = without == Without::HashInCrowd && edge::has_edge(query) && !starts_in_tail(query);
         // The range that an edge ends has no nulls.
-        let is_split = if has_edge { !excludes_nulls(query) } else { splits_mirror(query) };
-        Self { query, columns: Columns::Page(texts), without, has_edge, is_split }
+        let is_split = if without == Without::DraftsInCrowd { !excludes_nulls(query) } else { splits_mirror(query) };
+        let columns = Columns::Page { texts, drafts };
+        Self { query, columns, tells_revisions: drafts.is_some(), without, is_split }
+    }
+
+    /// Whether drafts are nearly all that it shows.
+    fn is_crowded(&self) -> bool {
+        matches!(self.without, Without::HashInCrowd | Without::DraftsInCrowd)
+    }
+
+    /// Whether the mirror is read no further than the drafts reach.
+    fn has_edge(&self) -> bool {
+        self.without == Without::DraftsInCrowd
     }
 
     /// Row by row: as one text, put together in the database, the same page took a third longer.
@@ -109,10 +129,10 @@ impl<'a> Composition<'a> {
         sql.push("with admission as materialized (");
         push_admission(&mut sql, self.query);
         sql.push(")");
-        if self.has_edge {
+        if self.has_edge() {
             edge::push_edge(&mut sql, self.query, |sql| self.push_overlays(sql));
         }
-        if self.without == Without::HashInCrowd {
+        if self.is_crowded() {
             edge::push_passed(&mut sql, |sql| self.push_candidates(sql));
         }
         if self.is_split {
@@ -125,7 +145,7 @@ impl<'a> Composition<'a> {
 
     /// The admission, and behind it the rows of the page, unless the reader is refused.
     fn push_rows(&self, sql: &mut Builder) {
-        let columns = page_columns(self.query);
+        let columns = page_columns(self.query, self.tells_revisions);
         // One row for all of them: repeated in every row it would be a third of what is sent beside the texts.
         sql.push(" select change_number, last_published_at, edit_count, mirror, ");
         push_count_if_admitted(sql, self.query);
@@ -150,7 +170,7 @@ impl<'a> Composition<'a> {
     }
 
     fn push_merged(&self, sql: &mut Builder) {
-        if self.has_edge {
+        if self.has_edge() {
             sql.push("select * from drafts");
         } else {
             self.push_overlays(sql);
@@ -203,7 +223,7 @@ impl<'a> Composition<'a> {
     }
 
     fn push_end(&self, sql: &mut Builder, segment: Segment) {
-        if self.has_edge && segment == Segment::Head {
+        if self.has_edge() && segment == Segment::Head {
             edge::push_before_edge(sql, self.query);
         }
     }
@@ -213,18 +233,21 @@ impl<'a> Composition<'a> {
         sql.push(" limit greatest(0, ");
         sql.push_bind(last_row(self.query));
         sql.push(" - (select count(*) from head))");
-        if self.has_edge {
+        if self.has_edge() {
             sql.push(" * (select count(*) = 0 from edge where k0 is not null)::int");
         }
     }
 }
 
-/// The columns of a page's rows: those of `_meta`, the record's text or the fields asked for, the sort keys.
-fn page_columns(query: &PageQuery) -> Vec<Cow<'static, str>> {
+/// The columns of a page's rows: those of `_meta`, the record's text or the fields asked for, the revision, the sort keys.
+fn page_columns(query: &PageQuery, tells_revisions: bool) -> Vec<Cow<'static, str>> {
     let mut columns: Vec<_> = META_COLUMNS.split(", ").map(Cow::Borrowed).collect();
     match &query.fields {
         None => columns.push("data::text".into()),
         Some(fields) => columns.extend((0..fields.len()).map(|index| format!("f{index}").into())),
+    }
+    if tells_revisions {
+        columns.push("revision".into());
     }
     columns.extend((0..query.sort.keys().len()).map(|index| format!("k{index}").into()));
     columns

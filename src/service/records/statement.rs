@@ -47,7 +47,7 @@ pub(super) fn export(query: &PageQuery, texts: Texts) -> Builder {
     let columns = match (&query.fields, texts) {
         (None, _) => {
             sql.push(META_COLUMNS).push(", data::text");
-            Columns::Page(texts)
+            Columns::Page { texts, drafts: None }
         }
         (Some(_), Texts::Remembered) => {
             // With the sort keys, or else each row would be put together once more without them.

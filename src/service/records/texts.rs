@@ -1,4 +1,5 @@
-//! Texts of records that were read lately, whole ones or some fields of them.
+//! Texts of records that were read lately, whole ones or some fields of them; and of drafts, each with its `_meta`, on pages that show little
+//! else.
 //!
 //! PostgreSQL spends three fifths of a page's time on writing JSONB as text. A grid asks for the same page again and
 //! again: after every edit, after every publication, in a colleague's sandbox; and nearly all of its records are
@@ -10,13 +11,14 @@
 //! when it is updated by hand, is the database's care (`pfa_mirror_counts_changes`).
 
 use crate::domain::field::Field;
-use crate::domain::row::push_fields;
+use crate::domain::row::{Meta, push_fields, push_record};
 use crate::error::Result;
 use crate::service::records::PageQuery;
 use crate::service::records::columns;
 use crate::service::records::order::sorts_a_category;
-use crate::service::records::row::read_cells;
+use crate::service::records::row::{META_WIDTH, read_cells, read_meta};
 use crate::service::records::statement::Texts;
+use crate::service::records::text_of::TextOf;
 use crate::service::records::transcript::{Follower, Passage, Transcript};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -24,7 +26,6 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
 use std::collections::HashMap;
 use std::sync::Arc;
-use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What is kept of an entry beside its text, in bytes.
@@ -74,18 +75,11 @@ impl Origin {
     }
 }
 
-/// A hole in a page: a record of which the text is not remembered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Unknown {
-    pub id: Uuid,
-    pub version: i64,
-}
-
 /// Remembered texts of records of all organizations, and which pages were asked for, both bounded.
 #[derive(Debug)]
 pub(in crate::service) struct RecordTexts {
-    texts: Cache<Key, (i64, Arc<str>), Bytes>,
-    /// Pages by their fingerprints.
+    texts: Cache<Key, Arc<str>, Bytes>,
+    /// Pages by their fingerprints, also those of a sandbox where texts of drafts are remembered.
     pages: Cache<u64, ()>,
     /// Exports likewise.
     exports: Cache<u64, Asked>,
@@ -93,14 +87,13 @@ pub(in crate::service) struct RecordTexts {
     transcripts: Cache<u64, Arc<Transcript>, TranscriptBytes>,
 }
 
-/// A record.
-type Key = (Origin, Uuid);
+type Key = (Origin, TextOf);
 
 #[derive(Debug, Clone)]
 struct Bytes;
 
-impl Weighter<Key, (i64, Arc<str>)> for Bytes {
-    fn weight(&self, _: &Key, (_, text): &(i64, Arc<str>)) -> u64 {
+impl Weighter<Key, Arc<str>> for Bytes {
+    fn weight(&self, _: &Key, text: &Arc<str>) -> u64 {
         (text.len() + OVERHEAD) as u64
     }
 }
@@ -136,10 +129,18 @@ impl RecordTexts {
         if is_without { Texts::Remembered } else { Texts::Read }
     }
 
-    /// Notes that a page was read.
-    pub(super) fn note_page(&self, query: &PageQuery) {
+    /// How texts of drafts are best read on a page that shows little else: not at all when it was asked for before in this sandbox.
+    pub(super) fn best_for_drafts(&self, query: &PageQuery) -> Texts {
+        if self.pages.get(&drafts_of(query)).is_some() { Texts::Remembered } else { Texts::Read }
+    }
+
+    /// Notes that a page was read, and whether it had texts of drafts to remember.
+    pub(super) fn note_page(&self, query: &PageQuery, has_drafts: bool) {
         if query.fields.is_none() {
             self.pages.insert(page_of(query), ());
+        }
+        if has_drafts {
+            self.pages.insert(drafts_of(query), ());
         }
     }
 
@@ -180,29 +181,27 @@ impl RecordTexts {
         }
     }
 
-    /// The text of a record in this version.
-    pub(super) fn get(&self, origin: Origin, id: Uuid, version: i64) -> Option<Arc<str>> {
-        self.texts.get(&(origin, id)).filter(|(known, _)| *known == version).map(|(_, text)| text)
+    /// A text.
+    pub(super) fn get(&self, origin: Origin, of: TextOf) -> Option<Arc<str>> {
+        self.texts.get(&(origin, of))
     }
 
-    /// Remembers the text of a record, if it is not remembered yet.
-    pub(super) fn remember(&self, origin: Origin, id: Uuid, version: i64, text: &str) {
-        if self.texts.capacity() == 0 || self.get(origin, id, version).is_some() {
-            return;
+    /// Remembers a text, if it is not remembered yet.
+    pub(super) fn remember(&self, origin: Origin, of: TextOf, text: &str) {
+        if self.texts.capacity() > 0 && self.get(origin, of).is_none() {
+            self.texts.insert((origin, of), text.into());
         }
-        self.texts.insert((origin, id), (version, text.into()));
     }
 
-    /// Reads what a query shows of records, and remembers it; nothing when one of them has another version by now.
+    /// Reads what a query shows of records, and remembers it; nothing when one of these texts is not there any more.
     pub(super) async fn read(
         &self,
         connection: &mut PgConnection,
         query: &PageQuery,
         origin: Origin,
-        unknown: &[Unknown],
+        unknown: &[TextOf],
     ) -> Result<Option<Vec<Arc<str>>>> {
-        let ids = unknown.iter().map(|record| record.id).collect();
-        let rows = columns::records(query, ids).build().fetch_all(connection).await?;
+        let rows = columns::records(query, unknown).build().fetch_all(connection).await?;
         if let Some(row) = rows.first()
             && origin != Origin::new(&query.reader.organization, row.try_get(0)?)
         {
@@ -212,22 +211,34 @@ impl RecordTexts {
         let origin = origin.of_fields(fields);
         let mut found = HashMap::with_capacity(rows.len());
         for row in &rows {
-            let (id, version) = (row.try_get(1)?, row.try_get(2)?);
+            let meta = read_meta(row, BEFORE_META)?;
+            let of = TextOf::new(row.try_get(1)?, meta.id, row.try_get(2)?);
             let text: Arc<str> = match fields {
-                None => row.try_get::<&str, _>(3)?.into(),
                 Some(fields) => text_of_fields(row, fields)?.into(),
+                None if of.is_overlaid() => text_with_meta(row.try_get(BODY)?, &meta).into(),
+                None => row.try_get::<&str, _>(BODY)?.into(),
             };
-            self.remember(origin, id, version, &text);
-            found.insert(id, (version, text));
+            self.remember(origin, of, &text);
+            found.insert(of, text);
         }
-        let text = |record: &Unknown| found.get(&record.id).filter(|(version, _)| *version == record.version).map(|(_, text)| text.clone());
-        Ok(unknown.iter().map(text).collect())
+        Ok(unknown.iter().map(|of| found.get(of).cloned()).collect())
     }
+}
+
+/// What stands before the columns of `_meta`: the mirror's name, whether it is an overlay's, the version or revision.
+const BEFORE_META: usize = 3;
+/// Where the text begins, or the fields.
+const BODY: usize = BEFORE_META + META_WIDTH;
+
+fn text_with_meta(text: &str, meta: &Meta<'_>) -> String {
+    let mut whole = String::new();
+    push_record(&mut whole, text, meta);
+    whole
 }
 
 fn text_of_fields(row: &PgRow, fields: &[Field]) -> Result<String> {
     let mut text = String::new();
-    push_fields(&mut text, fields, read_cells(row, 3, fields)?, None);
+    push_fields(&mut text, fields, read_cells(row, BODY, fields)?, None);
     Ok(text)
 }
 
@@ -236,6 +247,11 @@ fn page_of(query: &PageQuery) -> u64 {
     let PageQuery { reader, filter, sort, cursor, offset, limit, .. } = query;
     let begin = cursor.as_ref().map(|cursor| (&cursor.values, cursor.id));
     xxh3_64(format!("{:?} {filter:?} {sort:?} {begin:?} {offset} {limit}", reader.organization).as_bytes())
+}
+
+/// A page as it is in a sandbox.
+fn drafts_of(query: &PageQuery) -> u64 {
+    xxh3_64(format!("{:x} {:?}", page_of(query), query.reader.session).as_bytes())
 }
 
 /// An export likewise.
@@ -250,6 +266,7 @@ mod tests {
     use crate::domain::filter::Filter;
     use crate::domain::sort::Sort;
     use crate::service::Reader;
+    use uuid::Uuid;
 
     fn second_page(organization: &str, session: Option<Uuid>, limit: u32, after: u128) -> PageQuery {
         let reader = Reader { organization: organization.to_owned(), user: format!("{session:?}"), session };
@@ -259,13 +276,27 @@ mod tests {
         query
     }
 
+    fn version(id: u128, version: i64) -> TextOf {
+        TextOf::new(false, Uuid::from_u128(id), version)
+    }
+
+    #[test]
+    fn drafts_are_those_of_a_sandbox() {
+        let texts = RecordTexts::new(1024 * 1024);
+        let [mine, yours] = [1, 2].map(|session| second_page("HOLNG", Some(Uuid::from_u128(session)), 100, 1));
+        texts.note_page(&mine, false);
+        assert_eq!(texts.best_for_drafts(&mine), Texts::Read);
+        texts.note_page(&mine, true);
+        assert_eq!([&mine, &yours].map(|page| texts.best_for_drafts(page)), [Texts::Remembered, Texts::Read]);
+    }
+
     #[test]
     fn a_page_is_the_same_in_every_sandbox_whatever_its_size() {
         let texts = RecordTexts::new(32 * 1024 * 1024);
         let best = |query: &PageQuery| texts.best_for(query);
         let page = second_page("HOLNG", None, 5_000, 1);
         assert_eq!(best(&page), Texts::Read);
-        texts.note_page(&page);
+        texts.note_page(&page, false);
         assert_eq!(best(&second_page("HOLNG", Some(Uuid::from_u128(7)), 5_000, 1)), Texts::Remembered);
         for other in [second_page("HOLNG", None, 5_000, 2), second_page("HOLNG", None, 100, 1), second_page("RIO", None, 5_000, 1)] {
             assert_eq!(best(&other), Texts::Read);
@@ -279,16 +310,17 @@ mod tests {
         let texts = RecordTexts::new(100_000);
         let origin = Origin::new("HOLNG", "16384 2026-11-26");
         for id in 0..1_000 {
-            texts.remember(origin, Uuid::from_u128(id), 1, &"x".repeat(1_000));
+            texts.remember(origin, version(id, 1), &"x".repeat(1_000));
         }
         assert!((50_000..=100_000).contains(&texts.texts.weight()), "{} bytes", texts.texts.weight());
-        let kept = (0..1_000).map(Uuid::from_u128).find(|id| texts.get(origin, *id, 1).is_some()).unwrap();
-        assert_eq!(texts.get(origin, kept, 2), None);
-        for other in [("RIO", "16384 2026-11-26"), ("HOLNG", "16999 2026-11-26"), ("HOLNG", "16384 2026-11-27")] {
-            assert_eq!(texts.get(Origin::new(other.0, other.1), kept, 1), None);
+        let kept = (0..1_000).find(|id| texts.get(origin, version(*id, 1)).is_some()).unwrap();
+        for (organization, mirror) in [("RIO", "16384 2026-11-26"), ("HOLNG", "16999 2026-11-26"), ("HOLNG", "16384 2026-11-27")] {
+            assert_eq!(texts.get(Origin::new(organization, mirror), version(kept, 1)), None);
         }
-        texts.remember(origin, kept, 2, "{}");
-        assert_eq!((texts.get(origin, kept, 1), texts.get(origin, kept, 2).as_deref()), (None, Some("{}")));
+        let revision = TextOf::new(true, Uuid::from_u128(kept), 1);
+        assert_eq!([version(kept, 2), revision].map(|of| texts.get(origin, of)), [None, None]);
+        texts.remember(origin, revision, "{}");
+        assert_eq!(texts.get(origin, revision).as_deref(), Some("{}"));
     }
 
     #[test]
@@ -338,7 +370,7 @@ mod tests {
     fn without_memory_nothing_is_remembered() {
         let texts = RecordTexts::new(0);
         let origin = Origin::new("HOLNG", "16384");
-        texts.remember(origin, Uuid::nil(), 1, "{}");
-        assert_eq!(texts.get(origin, Uuid::nil(), 1), None);
+        texts.remember(origin, version(0, 1), "{}");
+        assert_eq!(texts.get(origin, version(0, 1)), None);
     }
 }

@@ -72,10 +72,14 @@ async fn lookups(service: &PfaMirrorService, page: &PageQuery) -> (i64, bool) {
     (probes, hashes(&nodes).into_iter().max() == Some(1))
 }
 
-/// Whether a page looks its own rows up, and those that begin on the day of its last.
+/// Whether a page passes its own rows of the mirror, and those that begin on the day of its last, and probes no more of them.
 async fn reads_its_own_rows(service: &PfaMirrorService, page: &PageQuery) -> bool {
+    let plan = service.explain_records(page, true).await.unwrap();
+    let nodes = nodes(&plan[0]["Plan"]);
+    let scans = nodes.iter().filter(|node| node["Relation Name"] == "pfa_mirror");
+    let passed = scans.map(|node| node["Actual Rows"].as_i64().unwrap() + node["Rows Removed by Filter"].as_i64().unwrap_or_default());
     let (probes, is_hashed) = lookups(service, page).await;
-    (1..=300).contains(&probes) && !is_hashed
+    passed.max().is_some_and(|passed| (1..=300).contains(&passed)) && probes <= 300 && !is_hashed
 }
 
 async fn rows(service: &PfaMirrorService, page: &PageQuery) -> Value {

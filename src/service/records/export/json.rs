@@ -12,6 +12,7 @@ use crate::service::records::PageQuery;
 use crate::service::records::holes::Holes;
 use crate::service::records::row::{BEFORE_FIELDS, META_WIDTH, cells_of_texts, read_cells, read_meta};
 use crate::service::records::statement::{self, Texts};
+use crate::service::records::text_of::TextOf;
 use crate::service::records::texts::{Asked, Exported, MOST_EXPORTED, Origin, RecordTexts};
 use crate::service::records::transcript::Passage;
 use futures_util::TryStreamExt as _;
@@ -77,7 +78,7 @@ impl Sending<'_, '_> {
         }
         drop(rows);
         self.rows += waiting;
-        self.missing = lines.holes.records().len();
+        self.missing = lines.holes.texts().len();
         if let Some(passage) = lines.passage {
             self.texts.note_passage(self.query, passage);
         }
@@ -92,7 +93,7 @@ impl Sending<'_, '_> {
     async fn fill(&mut self, snapshot: &mut PgConnection, rest: &str, holes: &Holes, origin: Origin) -> Result<String> {
         let mut end = 0;
         for portion in holes.portions(PORTION) {
-            let texts = self.texts.read(snapshot, self.query, origin, portion.records).await?;
+            let texts = self.texts.read(snapshot, self.query, origin, portion.texts).await?;
             let mut whole = String::new();
             end = portion.fill(&mut whole, rest, end, &texts.ok_or(Error::ExportCut)?);
             let last = self.outlet.hand_over_chunks(&whole).await?.to_owned();
@@ -202,15 +203,16 @@ impl<'a> Lines<'a> {
 
     fn remember(&self, record: &Meta<'_>, text: &str) {
         if let Some(origin) = self.origin {
-            self.texts.remember(origin, record.id, record.version, text);
+            self.texts.remember(origin, TextOf::mirrored(record), text);
         }
     }
 
     /// The text of a row of the mirror, or the place where it belongs.
     fn push_remembered(&mut self, record: &Meta<'_>) {
-        match self.origin.and_then(|origin| self.texts.get(origin, record.id, record.version)) {
+        let of = TextOf::mirrored(record);
+        match self.origin.and_then(|origin| self.texts.get(origin, of)) {
             Some(text) => self.json.push_str(open_record(&text)),
-            None => self.holes.leave(self.json.len(), record),
+            None => self.holes.leave(self.json.len(), of),
         }
     }
 
