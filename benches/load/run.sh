@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The load test: the service on the benches' cluster of a million records, and k6 with a thousand keep-alive
 # connections on loopback; a closed loop, then fixed rates. LOAD_SECONDS, LOAD_CLIENTS and LOAD_RATES change it.
+# Fails when a request failed that was not shed, or when the service had 200 MB or more.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 records=${LOAD_RECORDS:-1000000}
@@ -41,6 +42,7 @@ run_k6() { PORT=$port ORG=$org CLIENTS=$clients SECONDS=$1 RATE=$2 "$tools/bin/k
 
 # A working day does not begin with a thousand readers and nothing in memory.
 run_k6 10 50 >/dev/null
+failures=0
 for rate in 0 $rates; do
     before=$(cpu $service)
     database_before=$(cpu $(database))
@@ -53,4 +55,7 @@ for rate in 0 $rates; do
     memory=$(awk '/VmHWM/ {print int($2 / 1024)}' /proc/$service/status)
     awk -v row="$row" -v a="$before" -v b="$after" -v c="$database_before" -v d="$database_after" -v s="$took" -v m="$memory" \
         'BEGIN {printf "%s %.2f cores | %.2f cores | %d MB |\n", row, (b - a) / s, (d - c) / s, m}'
+    failed=$(awk -F '|' '{print $10 + 0}' <<<"$row")
+    if [ "$failed" -gt 0 ] || [ "$memory" -ge 200 ]; then failures=$((failures + 1)); fi
 done
+[ "$failures" = 0 ] || { echo "$failures of these loads had failed requests, or took too much memory" >&2; exit 1; }

@@ -1,5 +1,6 @@
 //! Answers that cost less: 304 for what the client has, compressed for who asks.
 
+use super::statements::note_statements;
 use crate::support::planner::planners_app;
 use crate::support::{TestApp, test_app};
 use axum::body::Body;
@@ -35,6 +36,27 @@ async fn a_client_that_has_the_answer_gets_304_until_it_changes() {
     app.load("ORG", &[changed.as_object().unwrap().clone()]).await;
     for (path, tag) in paths.iter().zip(&tags) {
         assert_eq!(ask(&app, path, tag).await, 200, "{path}");
+    }
+}
+
+/// A page that the client has is not read: what it is of is told by three small rows.
+#[tokio::test]
+async fn no_record_is_read_for_a_page_that_the_client_has() {
+    let app = planners_app().await;
+    let sandbox = app.planner("ana").open().await;
+    sandbox.edit("1", json!({"dor": "BEO"})).await;
+    let path = format!("/api/v1/orgs/ORG/records?limit=2&count=exact&session={}", sandbox.id);
+    let tag = app.get_as("ana", &path).await.header("etag").to_owned();
+    let conditional = |tag: &str| {
+        let request = Request::get(path.as_str()).header("x-user-id", "ana").header("if-none-match", tag);
+        app.send(request.body(Body::empty()).unwrap())
+    };
+    for (tag, status) in [(tag.as_str(), 304), ("\"other\"", 200)] {
+        let (answer, statements) = note_statements(conditional(tag)).await;
+        let reads_records =
+            statements.iter().any(|statement| statement.contains(" from pfa_mirror ") || statement.contains(" from pfa_overlay "));
+        assert_eq!((answer.status.as_u16(), reads_records), (status, status == 200), "{statements:?}");
+        assert!(!statements.is_empty());
     }
 }
 

@@ -122,6 +122,27 @@ async fn drafts_that_fill_a_page_are_its_end() {
     assert_eq!([99, 100].map(|row| rows[row]["_meta"]["syncState"].as_str().unwrap()), ["draft", "pristine"]);
 }
 
+/// Drafts that are remembered are named by the overlay's indexes.
+#[tokio::test]
+async fn remembered_drafts_are_read_from_their_index_alone() {
+    let app = demo_world().await;
+    let sandbox = open(&app).await;
+    edit(&app, &sandbox, &each(&app, 1, 6_000).await).await;
+    sqlx::query("vacuum (analyze) pfa_overlay").execute(app.pool()).await.unwrap();
+    let rented = words(&[(Field::Category, "Lifting"), (Field::Source, "Rental")]);
+    for (filter, index) in [(Filter::default(), "pfa_overlay_timeline"), (rented, "pfa_overlay_grid")] {
+        let page = page_in(&sandbox, filter, "forecastStart");
+        let expected = rows(&PfaMirrorService::new(app.pool().clone()), &page).await;
+        for scan in ["Index Scan", "Index Only Scan"] {
+            let plan = app.service.explain_records(&page, true).await.unwrap();
+            let nodes = nodes(&plan[0]["Plan"]);
+            let scans: Vec<_> = nodes.iter().filter(|node| node["Index Name"] == index && node["Actual Rows"] == 201).collect();
+            assert!(scans.len() == 1 && scans[0]["Node Type"] == scan, "{index}: {scans:?}");
+            assert_eq!(rows(&app.service, &page).await, expected);
+        }
+    }
+}
+
 /// So it is when they are not shown at all: then nothing ends the page but its own rows.
 #[tokio::test]
 async fn a_page_behind_thousands_that_are_not_shown_passes_them_by_a_hash() {
