@@ -13,6 +13,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run should stop")]
 
 mod bed;
+mod comparison;
 mod loads;
 mod readings;
 mod refresh;

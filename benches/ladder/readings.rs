@@ -1,13 +1,13 @@
 //! The hot readings, three ways in turns, so that a noisy moment meets all alike.
 
 use crate::bed::{Bed, HOLNG, SESSION};
+use crate::comparison::{Compares, compare};
 use crate::report::{Report, Rung};
 use crate::rows;
 use crate::support::{Client, quantile, time};
 use axum::Router;
 use axum::routing::get;
 use futures_util::TryStreamExt as _;
-use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, ValueRef as _};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -41,17 +41,25 @@ pub struct Reading {
     pub share: usize,
 }
 
-/// What must be the same in all three.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub enum Compares {
-    /// Records, as far as no modification touches them: the original design shows everybody's drafts.
-    #[default]
-    Records,
-    /// Values of one field, in order.
-    Ids,
-    /// What is told of the merged records, in no order.
-    Shown,
+#[derive(Clone, Copy)]
+enum Turn {
+    Ours,
+    Floor,
+    Original,
 }
+
+/// What was read last is still at hand: so ours and the floor come as often behind the original design, and behind each other.
+const TURNS: [[Turn; 3]; 6] = {
+    use Turn::{Floor, Original, Ours};
+    [
+        [Ours, Floor, Original],
+        [Ours, Original, Floor],
+        [Floor, Ours, Original],
+        [Floor, Original, Ours],
+        [Original, Ours, Floor],
+        [Original, Floor, Ours],
+    ]
+};
 
 /// Rounds of a page.
 const PAGE_SHARE: usize = 100;
@@ -258,15 +266,14 @@ pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
         let mut fixed = Client::of(Router::new().route("/", get(async move || fixed))).await;
         let rounds = (rounds * reading.share / 100).max(5);
         let [mut ours, mut floor, mut literal]: [Vec<Duration>; 3] = Default::default();
-        // Each of the three behind each of the others: what was read last is still at hand.
-        for round in 0..rounds {
-            for turn in round..round + 3 {
-                match turn % 3 {
-                    0 => {
+        for (round, order) in TURNS.into_iter().cycle().take(rounds).enumerate() {
+            for turn in order {
+                match turn {
+                    Turn::Ours => {
                         let client = if reading.is_first { &mut bed.forgetful } else { &mut bed.client };
                         time(&mut ours, client.read(&reading.path, &reading.body)).await;
                     }
-                    1 => {
+                    Turn::Floor => {
                         let reads_fixed = reading.has_static;
                         time(&mut floor, async {
                             if reads_fixed {
@@ -277,7 +284,7 @@ pub async fn measure(bed: &mut Bed, rounds: usize, report: &mut Report) {
                         .await;
                     }
                     // Of a page it takes up to half a second.
-                    _ => {
+                    Turn::Original => {
                         if let (Some(statement), Some(original)) = (&reading.literal, &mut bed.original)
                             && (round < 5 || round % 10 == 0 || reading.share < PAGE_SHARE)
                         {
@@ -313,81 +320,4 @@ async fn read(connection: &mut PgConnection, statement: &str) -> usize {
         values += row.try_get_raw(0).map_or(0, |value| usize::from(!value.is_null()));
     }
     values
-}
-
-/// Fails unless the three ways say the same where they should.
-async fn compare(bed: &mut Bed, reading: &Reading, body: &str, touched: &BTreeSet<String>) {
-    let ours = rows_of(body);
-    assert!(!ours.is_empty(), "{}: nothing was read", reading.name);
-    let literal = reading.literal_shown.as_ref().or(reading.literal.as_ref().filter(|_| reading.shown.is_none()));
-    for (statement, has_order) in [(Some(reading.shown.as_ref().unwrap_or(&reading.floor)), true), (literal, false)] {
-        let Some(statement) = statement else { continue };
-        let theirs: Vec<String> = sqlx::query_scalar(AssertSqlSafe(statement.as_str())).fetch_all(&mut bed.bare).await.unwrap();
-        if reading.compares == Compares::Ids {
-            let ours: Vec<_> = ours.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
-            assert_eq!(ours, theirs, "{}", reading.name);
-            continue;
-        }
-        let theirs: Vec<Value> = theirs.iter().map(|text| serde_json::from_str(text).unwrap()).collect();
-        if reading.compares == Compares::Shown {
-            assert_eq!(sorted(ours.iter().map(|row| like(row, &theirs[0]))), sorted(theirs.iter().cloned()), "{}", reading.name);
-            return;
-        }
-        let is_page = reading.path.contains("limit=") || !reading.body.is_empty();
-        let [mut ours, mut theirs] = [&ours, &theirs].map(|rows| untouched(rows, touched));
-        if is_page && has_order {
-            // Both begin the same list, and end where each has its number of rows.
-            let shorter = ours.len().min(theirs.len());
-            ours.truncate(shorter);
-            theirs.truncate(shorter);
-        } else if is_page {
-            // The original design says no order of one day: up to the earlier of both last days the same rows are in both.
-            let end = [&ours, &theirs].map(|rows| rows.last().map_or(String::new(), start_of)).into_iter().min().unwrap();
-            for rows in [&mut ours, &mut theirs] {
-                rows.retain(|row| start_of(row) < end);
-            }
-        }
-        if !has_order {
-            for rows in [&mut ours, &mut theirs] {
-                rows.sort_by_key(|row| row["pfaId"].to_string());
-            }
-        }
-        assert!(!ours.is_empty() && ours == theirs, "{}: {} rows of ours, {} of theirs", reading.name, ours.len(), theirs.len());
-    }
-}
-
-/// The rows of an answer: of a page, of a grid, of a summary or of an export; a summary that has none is one itself.
-fn rows_of(body: &str) -> Vec<Value> {
-    let Ok(answer) = serde_json::from_str::<Value>(body) else {
-        return body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    };
-    let rows = ["data", "rows", "groups"].iter().find_map(|key| answer[key].as_array());
-    rows.cloned().unwrap_or_else(|| vec![answer])
-}
-
-/// Of a row what the other one tells.
-fn like(row: &Value, other: &Value) -> Value {
-    other.as_object().unwrap().keys().map(|key| (key.clone(), row[key].clone())).collect()
-}
-
-fn sorted(rows: impl Iterator<Item = Value>) -> Vec<Value> {
-    let mut rows: Vec<_> = rows.collect();
-    rows.sort_by_key(Value::to_string);
-    rows
-}
-
-fn start_of(row: &Value) -> String {
-    // Rows without a date come last.
-    row["forecastStart"].as_str().unwrap_or("~").to_owned()
-}
-
-/// Records that no modification touches, in their order.
-fn untouched(rows: &[Value], touched: &BTreeSet<String>) -> Vec<Value> {
-    let rows = rows.iter().filter(|row| !touched.contains(row["pfaId"].as_str().unwrap()));
-    rows.map(|row| {
-        let mut record = row.as_object().unwrap().clone();
-        record.remove("_meta");
-        Value::Object(record)
-    })
-    .collect()
 }

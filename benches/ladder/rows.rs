@@ -1,6 +1,7 @@
 //! Rows as a grid asks for them that scrolls and groups: nothing in the original design does that, so there is only the floor.
 
-use crate::readings::{Compares, Reading, cost_of, published};
+use crate::comparison::Compares;
+use crate::readings::{Reading, cost_of, published};
 
 /// The readings, in an organization that has three in ten of so many records.
 pub fn readings(largest: &str, records: u64) -> Vec<Reading> {

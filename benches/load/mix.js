@@ -1,5 +1,5 @@
-// What a working day sends, as k6 (https://k6.io) runs it: 70 % grid pages with varied filters (of planners who have a sandbox
-// half of them in it), 10 % lean pages, 10 % KPIs, 5 % timelines, 4 % edits, 1 % commits. run.sh sets the environment.
+// What a working day sends, as k6 (https://k6.io) runs it: 70 % grid pages with varied filters, 10 % lean pages,
+// 10 % KPIs, 5 % timelines, 4 % edits, 1 % commits. run.sh sets the environment.
 import http from 'k6/http';
 import { Counter } from 'k6/metrics';
 
@@ -38,8 +38,7 @@ export default function (pfaIds) {
   if (draw < 0.7) {
     const year = 2023 + Math.floor(Math.random() * 4);
     const more = pick(['', '&source=Rental', '&source=Purchase', '&isActualized=false', '&sort=-monthlyRate', '&sort=class']);
-    const mine = session !== null && Math.random() < 0.5 ? `&session=${session}` : '';
-    count(http.get(`${base}/records?category=${pick(categories)}&forecastStartFrom=${year}-01-01&limit=100${more}${mine}`, { headers }));
+    count(http.get(`${base}/records?category=${pick(categories)}&forecastStartFrom=${year}-01-01&limit=100${more}`, { headers }));
   } else if (draw < 0.8) {
     count(http.get(`${base}/records?overlaps=2025-01-01..2025-06-30&fields=pfaId,class,forecastStart,forecastEnd&limit=500`, { headers }));
   } else if (draw < 0.9) {

@@ -98,9 +98,14 @@ async fn drafts_are_as_they_are_now() {
     let again = check("redo").await;
     assert_eq!(again[0][5]["equipment"], "Ana's");
 
-    let record = raw.iter_mut().find(|record| record["pfaId"] == ids[5].as_str()).unwrap();
-    record.insert("manufacturer".into(), json!("Changed in PEMS"));
+    // One of Ben's drafts, and one that he has no draft of.
+    for record in raw.iter_mut().filter(|record| [&ids[5], &ids[50]].iter().any(|id| record["pfaId"] == id.as_str())) {
+        record.insert("manufacturer".into(), json!("Changed in PEMS"));
+    }
     app.load("HOLNG", &raw).await;
+    let (_, statements) = note_statements(read(&app.service, &readers[1])).await;
+    let asks_for_both = |statement: &String| statement.contains("false, r.version") && statement.contains("true, r.revision");
+    assert!(statements.iter().any(asks_for_both), "{statements:?}");
     let synced = check("a change in PEMS").await;
     assert_eq!((&synced[0][5]["manufacturer"], &synced[0][5]["equipment"]), (&json!("Changed in PEMS"), &json!("Ana's")));
 

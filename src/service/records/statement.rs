@@ -19,12 +19,12 @@ pub(super) type Builder = QueryBuilder<Postgres>;
 /// which count the same versions again.
 pub(super) const MIRROR: &str = "pg_relation_filepath('pfa_mirror') || ' ' || pg_postmaster_start_time()";
 
-/// Where a page has the texts of the mirror's records from.
+/// Where a page has the texts of records from: of those of the mirror, or of drafts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Texts {
     /// From the statement.
     Read,
-    /// From memory: the row tells its version only, which the indexes of the grid hold (see [`super::texts`]).
+    /// From memory: the row tells its version or revision only, which the indexes of the grid hold (see [`super::texts`]).
     Remembered,
 }
 

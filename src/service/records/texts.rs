@@ -7,8 +7,8 @@
 //! is read without the texts of the mirror, still in one snapshot and, as indexes hold the version, mostly from an index
 //! alone; texts that nobody remembers are asked for after it. So is a page for which a category is sorted, whose texts come
 //! only after it is known which ones are shown. Exports that are asked for again and again, and are small enough, are remembered
-//! from their second time on, line by line: most are asked for once. That no record changes without its version, not even
-//! when it is updated by hand, is the database's care (`pfa_mirror_counts_changes`).
+//! from their second time on, line by line: most are asked for once. That no record changes without its version, and no draft
+//! without its revision, not even when it is updated by hand, is the database's care (`pfa_mirror_counts_changes`, `pfa_overlay_counts_changes`).
 
 use crate::domain::field::Field;
 use crate::domain::row::{Meta, push_fields, push_record};

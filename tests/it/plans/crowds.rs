@@ -108,6 +108,9 @@ async fn drafts_that_fill_a_page_are_its_end() {
     edit(&app, &sandbox, &each(&app, 1, 6_000).await).await;
     let mut page = page_in(&sandbox, Filter::default(), "forecastStart");
     assert!(reads_its_own_rows(&app.service, &page).await);
+    // Of these rows only those are looked up that begin on the day of the last draft and are behind it.
+    let (probes, _) = lookups(&app.service, &page).await;
+    assert!(probes <= 60, "{probes} rows were looked up");
     // Nobody told another process of them; its first page finds out.
     let other = PfaMirrorService::new(app.pool().clone());
     assert_eq!(lookups(&other, &page).await, (6_001, false));
