@@ -72,11 +72,6 @@ const LEAN: [&str; 5] = ["pfa_id", "category", "source", "forecast_start", "fore
 #[expect(clippy::too_many_lines, reason = "a list, one reading after the other")]
 fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
     let organization = format!("/api/v1/orgs/{HOLNG}");
-    let contained = r#"{"manufacturer": "Caterpillar", "isActualized": true}"#;
-    // No other index has both words.
-    let searched = format!(r#"{{"contract": "{largest}-1101", "model": "336F L"}}"#);
-    let [encoded, searched_encoded]: [String; 2] =
-        [contained, &searched].map(|json| form_urlencoded::byte_serialize(json.as_bytes()).collect());
     let fields = LEAN.join(", ");
     let shown = "jsonb_build_object('pfaId', pfa_id, 'category', category, 'source', source, 'forecastStart', forecast_start,
                                     'forecastEnd', forecast_end)::text";
@@ -176,40 +171,19 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             share: 500,
             ..Reading::default()
         },
-        Reading {
-            name: "containment, 100 rows of the largest organization",
-            path: format!("/api/v1/orgs/{largest}/records?contains={encoded}&limit=100"),
-            floor: format!(
-                "select data::text from pfa_mirror
-                  where organization_id = '{largest}' and is_actualized and manufacturer = 'Caterpillar' and not is_discontinued
-                  order by forecast_start, id limit 100"
-            ),
-            literal: Some(format!(
-                "select data::text from literal.pfa_merged_live
-                  where organization_id = '{largest}' and data @> '{contained}' order by forecast_start limit 100"
-            )),
-            at_least: Some(20.0),
-            at_most: Some(2.0),
-            share: PAGE_SHARE,
-            ..Reading::default()
-        },
-        Reading {
-            name: "containment by the inverted index, 100 rows of the largest organization",
-            path: format!("/api/v1/orgs/{largest}/records?contains={searched_encoded}&limit=100"),
-            floor: format!(
-                "select data::text from pfa_mirror
-                  where organization_id = '{largest}' and data @> '{searched}' and not is_discontinued
-                  order by forecast_start, id limit 100"
-            ),
-            literal: Some(format!(
-                "select data::text from literal.pfa_merged_live
-                  where organization_id = '{largest}' and data @> '{searched}' order by forecast_start limit 100"
-            )),
-            at_least: Some(20.0),
-            at_most: Some(2.0),
-            share: PAGE_SHARE,
-            ..Reading::default()
-        },
+        containment(
+            "containment, 100 rows of the largest organization",
+            largest,
+            r#"{"manufacturer": "Caterpillar", "isActualized": true}"#,
+            Some("is_actualized and manufacturer = 'Caterpillar'"),
+        ),
+        containment(
+            "containment by the inverted index, 100 rows of the largest organization",
+            largest,
+            // No other index has both words.
+            &format!(r#"{{"contract": "{largest}-1101", "model": "336F L"}}"#),
+            None,
+        ),
         Reading {
             name: "pending write-backs, 100 rows",
             path: format!("{organization}/sync/pending?limit=100"),
@@ -229,6 +203,25 @@ fn readings(largest: &str, session: Uuid) -> Vec<Reading> {
             ..Reading::default()
         },
     ]
+}
+
+/// A page of the records that contain this. The floor asks the columns that say the same, where an index has them all.
+fn containment(name: &'static str, largest: &str, contained: &str, columns: Option<&str>) -> Reading {
+    let encoded: String = form_urlencoded::byte_serialize(contained.as_bytes()).collect();
+    let search = format!("data @> '{contained}'");
+    let page = |condition: &str, rest: &str| format!("where organization_id = '{largest}' and {condition} {rest} limit 100");
+    let floor = page(columns.unwrap_or(&search), "and not is_discontinued order by forecast_start, id");
+    let literal = page(&search, "order by forecast_start");
+    Reading {
+        name,
+        path: format!("/api/v1/orgs/{largest}/records?contains={encoded}&limit=100"),
+        floor: format!("select data::text from pfa_mirror {floor}"),
+        literal: Some(format!("select data::text from literal.pfa_merged_live {literal}")),
+        at_least: Some(20.0),
+        at_most: Some(2.0),
+        share: PAGE_SHARE,
+        ..Reading::default()
+    }
 }
 
 /// Published records as the merge gives them, of which none is read from a summary.
