@@ -165,9 +165,13 @@ async fn send(service: &PfaMirrorService, query: PageQuery, format: ExportFormat
 
 /// Changes a record behind everybody's back, which nothing but the text tells.
 async fn change_secretly(app: &TestApp, pfa_id: &str, equipment: &str) {
+    set_secretly(app, pfa_id, json!({"equipment": equipment})).await;
+}
+
+async fn set_secretly(app: &TestApp, pfa_id: &str, fields: Value) {
     sqlx::raw_sql("alter table pfa_mirror disable trigger pfa_mirror_counts_changes").execute(app.pool()).await.unwrap();
-    let change = "update pfa_mirror set data = data || jsonb_build_object('equipment', $2::text) where pfa_id = $1";
-    sqlx::query(change).bind(pfa_id).bind(equipment).execute(app.pool()).await.unwrap();
+    let change = "update pfa_mirror set data = data || $2 where pfa_id = $1";
+    sqlx::query(change).bind(pfa_id).bind(fields).execute(app.pool()).await.unwrap();
     sqlx::raw_sql("alter table pfa_mirror enable trigger pfa_mirror_counts_changes").execute(app.pool()).await.unwrap();
 }
 
@@ -249,6 +253,39 @@ async fn an_export_of_fields_that_is_asked_for_again_and_again_is_remembered() {
         assert!(text.contains("Changed in PEMS"));
         assert_eq!(text.contains("12345.67"), session.is_some());
     }
+}
+
+/// While the mirror has the same versions its rows are not even looked at: a record that has moved secretly stays where it was.
+#[tokio::test]
+async fn an_export_of_fields_reads_no_row_of_a_mirror_that_has_not_changed() {
+    let app = test_app().await;
+    let record = |id: usize| json!({"pfaId": format!("{id:02}"), "forecastStart": format!("2025-01-{:02}", id + 1)});
+    app.load("HOLNG", &(0..20).map(|id| record(id).as_object().unwrap().clone()).collect::<Vec<_>>()).await;
+    let fields = [Field::PfaId, Field::ForecastStart, Field::Equipment];
+    let sandbox = app.planner("ana").in_organization("HOLNG").open().await;
+    let session = sandbox.id.parse().ok();
+    let export = async |session| export_fields(&app.service, session, &fields).await;
+    let mut published = String::new();
+    for _ in 0..3 {
+        published = export(None).await;
+    }
+    set_secretly(&app, "07", json!({"forecastStart": "2031-01-01"})).await;
+    assert_eq!(export(None).await, published);
+
+    for (pfa_id, edit) in [("07", json!({"equipment": "Crane 7"})), ("03", json!({"forecastStart": null}))] {
+        assert_eq!(sandbox.edit(pfa_id, edit).await.status, 200);
+    }
+    let drafts = export(session).await;
+    let lines: Vec<_> = published.lines().collect();
+    let ids = |text: &str| text.lines().map(|line| line[11..13].to_owned()).collect::<Vec<_>>();
+    assert_eq!(ids(&drafts).concat(), "0001020405060809101112131415161718190703");
+    assert!(drafts.starts_with(&format!("{}\n{}\n{}\n{}\n", lines[0], lines[1], lines[2], lines[4])), "{drafts}");
+    assert_eq!(export(None).await, published);
+
+    // When another one changes openly, all are looked at: it stands elsewhere, with the line of its version.
+    sqlx::query("update pfa_mirror set data = data || '{\"equipment\": \"new\"}' where pfa_id = '11'").execute(app.pool()).await.unwrap();
+    let changed = export(None).await;
+    assert!(changed.contains("\"new\"") && changed.ends_with(&format!("{}\n", lines[7])), "{changed}");
 }
 
 /// Everything behind a missing text waits for it, and goes out piece by piece; what is too large is not remembered.

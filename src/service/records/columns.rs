@@ -74,7 +74,7 @@ fn is_remembered(is_mirror: bool, texts: Texts, drafts: Option<Texts>) -> bool {
 }
 
 /// The column of a field. That of a flag reads a missing one as false; the answer shows what the record says.
-fn field_column(field: Field) -> String {
+pub(super) fn field_column(field: Field) -> String {
     match field.kind() {
         Kind::Flag => format!("pfa_flag(r.data->>'{}')", field.key()),
         _ => format!("r.{}", field.column()),

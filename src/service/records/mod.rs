@@ -98,10 +98,11 @@ impl PageQuery {
         page_statement::page(self, Way { texts: Texts::Read, drafts: None, crowd: Crowd::Unlikely }).into_sql().as_str().to_owned()
     }
 
-    /// The statement that reads all rows of an export whose texts are remembered, as PostgreSQL gets it; values are bound.
+    /// The statements over the mirror of an export whose texts are remembered, as PostgreSQL gets them; values are bound.
     #[must_use]
-    pub fn export_statement(&self) -> String {
-        statement::export(self, Texts::Remembered).into_sql().as_str().to_owned()
+    pub fn export_statements(&self) -> Vec<String> {
+        let statements = export::remembered_statements(self).into_iter();
+        statements.map(|statement| statement.into_sql().as_str().to_owned()).collect()
     }
 }
 

@@ -101,7 +101,7 @@ fn push_hash_in_crowd(sql: &mut Builder, reader: &Reader, case: &str) {
 
 /// The ids that the overlays of a reader have, from the two indexes that begin with the session: the primary key has the ids of all
 /// sandboxes side by side.
-fn push_ids(sql: &mut Builder, reader: &Reader) {
+pub(super) fn push_ids(sql: &mut Builder, reader: &Reader) {
     for (separator, part) in [("", " and not o.is_discontinued"), (" union all ", " and o.is_discontinued")] {
         sql.push(separator).push("select o.id from pfa_overlay o where ");
         push_overlay_of(sql, reader, true);

@@ -1,5 +1,5 @@
-//! What the composed statements over merged records share: branches, their rows, who may read. And the statements of all matching
-//! rows: exports, estimates, ids. Pages have [their own](super::page_statement).
+//! What the composed statements over merged records share: branches, their rows, who may read. And estimates and ids of all matching
+//! rows. [Pages](super::page_statement) and [exports](super::export) have their own.
 //!
 //! Columns come from the closed list of [fields](crate::domain::field::Field), values are always bound.
 
@@ -9,7 +9,6 @@ use crate::service::Reader;
 use crate::service::records::columns::{Columns, push_columns};
 use crate::service::records::order::{self, Segment};
 use crate::service::records::overlay::{EVERYBODY, Without, push_overlay_of, push_without_overlay};
-use crate::service::records::row::META_COLUMNS;
 use crate::service::records::{PageQuery, predicates};
 use sqlx::{Postgres, QueryBuilder};
 
@@ -37,48 +36,6 @@ pub(super) enum Branch {
     Published,
     /// The mirror, without what either overlay has.
     Mirror,
-}
-
-/// All matching rows, one by one in order: the columns of `_meta` and the record's text; or for an export of some fields the id, the
-/// version of a row of the mirror, and the fields, which are one list of texts where those of the mirror are remembered. Limit and
-/// cursor are of no account.
-pub(super) fn export(query: &PageQuery, texts: Texts) -> Builder {
-    let mut sql = Builder::new("select ");
-    let columns = match (&query.fields, texts) {
-        (None, _) => {
-            sql.push(META_COLUMNS).push(", data::text");
-            Columns::Page { texts, drafts: None }
-        }
-        (Some(_), Texts::Remembered) => {
-            // With the sort keys, or else each row would be put together once more without them.
-            sql.push("*");
-            Columns::Listed
-        }
-        (Some(fields), Texts::Read) => {
-            sql.push("id, version");
-            for index in 0..fields.len() {
-                sql.push(format_args!(", f{index}"));
-            }
-            Columns::Fields
-        }
-    };
-    sql.push(" from (");
-    for (index, branch) in branches(&query.reader).into_iter().enumerate() {
-        if index > 0 {
-            sql.push(" union all ");
-        }
-        let is_split = branch == Branch::Mirror && splits_mirror(query);
-        let segments = if is_split { vec![Segment::Head, Segment::Tail] } else { vec![whole_segment(query)] };
-        for (index, segment) in segments.into_iter().enumerate() {
-            sql.push(if index == 0 { "(" } else { " union all (" });
-            push_branch(&mut sql, query, branch, segment, Without::Hash, columns);
-            order::push_branch_order(&mut sql, query, segment);
-            sql.push(")");
-        }
-    }
-    order::push_merged_order(&mut sql, &query.sort);
-    sql.push(") merged");
-    sql
 }
 
 /// The admission alone.

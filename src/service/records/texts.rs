@@ -12,6 +12,7 @@
 
 use crate::domain::field::Field;
 use crate::domain::row::{Meta, push_fields, push_record};
+use crate::domain::sort::Sort;
 use crate::error::Result;
 use crate::service::records::PageQuery;
 use crate::service::records::columns;
@@ -19,7 +20,7 @@ use crate::service::records::order::sorts_a_category;
 use crate::service::records::row::{META_WIDTH, read_cells, read_meta};
 use crate::service::records::statement::Texts;
 use crate::service::records::text_of::TextOf;
-use crate::service::records::transcript::{Follower, Passage, Transcript};
+use crate::service::records::transcript::{LINE, Transcript};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use sqlx::postgres::PgRow;
@@ -49,6 +50,8 @@ pub(super) enum Asked {
     Once,
     /// Twice: its texts are remembered.
     Often,
+    /// Once or more: its lines are remembered in one piece.
+    InOnePiece,
 }
 
 /// How many rows were exported.
@@ -83,7 +86,7 @@ pub(in crate::service) struct RecordTexts {
     pages: Cache<u64, ()>,
     /// Exports likewise.
     exports: Cache<u64, Asked>,
-    /// Lines of exports of some fields.
+    /// Lines of exports of some fields, in one piece.
     transcripts: Cache<u64, Arc<Transcript>, TranscriptBytes>,
 }
 
@@ -157,28 +160,29 @@ impl RecordTexts {
             return;
         }
         let is_forgotten = missing > rows / MOST_MISSING;
-        let next = if self.asked(query) == Asked::Never || is_forgotten { Asked::Once } else { Asked::Often };
+        let next = if is_transcribed(query) && bytes + rows * LINE <= self.most_transcribed() {
+            Asked::InOnePiece
+        } else if matches!(self.asked(query), Asked::Once | Asked::Often) && !is_forgotten {
+            Asked::Often
+        } else {
+            Asked::Once
+        };
         self.exports.insert(export_of(query), next);
     }
 
-    /// The lines of an export as they went out before, or a transcript to write.
-    pub(super) fn transcript(&self, query: &PageQuery, origin: Origin) -> Passage {
-        let followed = self.transcripts.get(&export_of(query)).and_then(|transcript| Follower::of(transcript, origin));
-        followed.map_or_else(|| Passage::Write(Transcript::new(origin)), Passage::Follow)
+    /// The lines of an export as they were, if they are remembered.
+    pub(super) fn transcript(&self, query: &PageQuery, origin: Origin) -> Option<Arc<Transcript>> {
+        self.transcripts.get(&export_of(query)).filter(|transcript| transcript.is_of(origin))
     }
 
-    /// Whether a transcript is too large to be kept; the cache leaves a part of its room to what comes new.
-    pub(super) fn is_too_large(&self, transcript: &Transcript) -> bool {
-        transcript.bytes() as u64 > self.transcripts.capacity() / 10 * 9
+    /// How large a transcript may be; the cache leaves a part of its room to what comes new.
+    pub(super) fn most_transcribed(&self) -> usize {
+        usize::try_from(self.transcripts.capacity() / 10 * 9).unwrap_or(usize::MAX)
     }
 
-    /// Keeps a transcript that was written, and forgets one that was not of much use.
-    pub(super) fn note_passage(&self, query: &PageQuery, passage: Passage) {
-        match passage {
-            Passage::Write(transcript) => self.transcripts.insert(export_of(query), Arc::new(transcript.finished())),
-            Passage::Follow(follower) if follower.is_outdated() => drop(self.transcripts.remove(&export_of(query))),
-            Passage::Follow(_) => {}
-        }
+    /// Keeps a transcript in place of the one before.
+    pub(super) fn note_transcript(&self, query: &PageQuery, transcript: Arc<Transcript>) {
+        self.transcripts.insert(export_of(query), transcript);
     }
 
     /// A text.
@@ -254,6 +258,11 @@ fn drafts_of(query: &PageQuery) -> u64 {
     xxh3_64(format!("{:x} {:?}", page_of(query), query.reader.session).as_bytes())
 }
 
+/// Whether the order of an export is one in which rows of overlays can be put between lines.
+fn is_transcribed(query: &PageQuery) -> bool {
+    query.fields.is_some() && query.sort == Sort::default()
+}
+
 /// An export likewise.
 fn export_of(query: &PageQuery) -> u64 {
     xxh3_64(format!("{:x} {:?}", page_of(query), query.fields).as_bytes())
@@ -266,6 +275,7 @@ mod tests {
     use crate::domain::filter::Filter;
     use crate::domain::sort::Sort;
     use crate::service::Reader;
+    use crate::service::records::transcript::{Record, Sum};
     use uuid::Uuid;
 
     fn second_page(organization: &str, session: Option<Uuid>, limit: u32, after: u128) -> PageQuery {
@@ -323,47 +333,44 @@ mod tests {
         assert_eq!(texts.get(origin, revision).as_deref(), Some("{}"));
     }
 
-    #[test]
-    fn a_transcript_is_kept_while_it_is_of_use() {
-        let texts = RecordTexts::new(400_000);
-        let origin = Origin::new("HOLNG", "16384");
-        let query = second_page("HOLNG", None, 0, 1);
-        let pass = |ids: std::ops::Range<u128>| {
-            let mut passage = texts.transcript(&query, origin);
-            let lines: Vec<_> = ids
-                .map(Uuid::from_u128)
-                .filter(|id| match &mut passage {
-                    Passage::Follow(follower) => follower.find(*id, 1) == Some("a line"),
-                    Passage::Write(transcript) => {
-                        transcript.push(*id, 1, "a line");
-                        false
-                    }
-                })
-                .collect();
-            texts.note_passage(&query, passage);
-            lines.len()
-        };
-        assert_eq!([pass(0..100), pass(0..100), pass(10..103)], [0, 100, 90], "it is kept");
-        assert_eq!([pass(60..130), pass(60..130), pass(60..130)], [40, 0, 70], "another one is written");
-        assert!(matches!(texts.transcript(&second_page("RIO", None, 0, 1), origin), Passage::Write(_)));
-        assert!(matches!(texts.transcript(&query, Origin::new("HOLNG", "16999")), Passage::Write(_)));
+    fn transcript(origin: Origin, line: &str, lines: u128) -> Arc<Transcript> {
+        let mut transcript = Transcript::new(origin, Sum { count: 0, hash: 0 });
+        (0..lines).for_each(|id| transcript.push(Record { id: Uuid::from_u128(id), version: 1, date: None }, line));
+        Arc::new(transcript.finished())
     }
 
     #[test]
-    fn a_transcript_that_is_too_large_is_not_kept_and_the_largest_is() {
+    fn the_largest_transcript_is_kept_and_is_of_its_export_and_origin() {
         let texts = RecordTexts::new(400_000);
         let origin = Origin::new("HOLNG", "16384");
-        let query = second_page("HOLNG", None, 0, 1);
-        let mut transcript = Transcript::new(origin);
-        for id in 0..87 {
-            transcript.push(Uuid::from_u128(id), 1, &"x".repeat(1_000));
-            assert!(!texts.is_too_large(&transcript), "room to grow is given back");
-        }
-        texts.note_passage(&query, Passage::Write(transcript));
-        assert!(matches!(texts.transcript(&query, origin), Passage::Follow(_)));
-        let mut transcript = Transcript::new(origin);
-        transcript.push(Uuid::nil(), 1, &"x".repeat(90_000));
-        assert!(texts.is_too_large(&transcript));
+        let query = PageQuery { fields: Some(vec![Field::Class]), ..second_page("HOLNG", None, 0, 1) };
+        let largest = transcript(origin, &"x".repeat(1_000), (texts.most_transcribed() / (1_000 + LINE)) as u128);
+        assert!((88_000..=texts.most_transcribed()).contains(&largest.bytes()), "{}", largest.bytes());
+        texts.note_transcript(&query, largest);
+        let kept = |query: &PageQuery, mirror| texts.transcript(query, Origin::new("HOLNG", mirror)).map(|kept| kept.bytes() > 88_000);
+        assert_eq!(kept(&query, "16384"), Some(true));
+        let another = PageQuery { fields: Some(vec![Field::Source]), ..query.clone() };
+        assert_eq!([kept(&query, "16999"), kept(&another, "16384")], [None, None]);
+        texts.note_transcript(&query, transcript(origin, "y", 1));
+        assert_eq!(kept(&query, "16384"), Some(false), "it takes the place of the one before");
+    }
+
+    #[test]
+    fn an_export_is_remembered_in_one_piece_when_it_can_be() {
+        let texts = RecordTexts::new(400_000);
+        let fields = Some(vec![Field::Class]);
+        let first = PageQuery { fields, cursor: None, ..second_page("HOLNG", None, 0, 1) };
+        let whole = PageQuery { fields: None, ..first.clone() };
+        let by_class = PageQuery { sort: Sort::parse("class").unwrap(), ..first.clone() };
+        let asked = |query: &PageQuery, missing, bytes| {
+            texts.note_export(query, Exported { rows: 100, missing }, bytes);
+            texts.asked(query)
+        };
+        assert_eq!([(); 2].map(|()| asked(&first, 0, 10_000)), [Asked::InOnePiece; 2]);
+        assert_eq!([0, 0, 26, 0].map(|missing| asked(&whole, missing, 10_000)), [Asked::Once, Asked::Often, Asked::Once, Asked::Often]);
+        assert_eq!([(); 2].map(|()| asked(&by_class, 0, 10_000)), [Asked::Once, Asked::Often]);
+        assert_eq!([(); 2].map(|()| asked(&first, 0, 89_000)), [Asked::Once, Asked::Often], "it has grown");
+        assert_eq!(asked(&first, 0, 400_000), Asked::Never, "it is too large");
     }
 
     #[test]

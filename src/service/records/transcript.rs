@@ -1,53 +1,78 @@
-//! Lines of an export in one piece, in the order in which they went out.
+//! Lines of an export in one piece: what the mirror has of a selection for everybody, in order, whatever overlays say of it.
 //!
-//! The same export comes in nearly the same order again. To look up each of its lines by the record's id was a fifth of what an
-//! export of some fields took, nearly all of it waiting for memory that lies anywhere; here the next line lies behind the last one.
-//! A line is of its version, as remembered texts are: what a transcript does not have is looked up there.
+//! To ask the database for each row of an export and to look up each line was most of what an export of some fields took. A transcript
+//! has all lines, each of its version, and the [`Sum`] of these versions, which the database makes from an index: while it is the
+//! same nothing has changed, whoever might have changed it, and only the lines of overlays are put between those of the transcript.
 
 use super::texts::Origin;
-use std::sync::Arc;
+use chrono::NaiveDate;
+use std::iter::Peekable;
+use std::ops::Range;
+use std::vec::IntoIter;
 use uuid::Uuid;
 
-/// A record is looked for among so many lines that come next: those between are not exported any more, or not to this reader.
-const REACH: usize = 64;
-/// Among twice as many after each that was not there, up to so many: in a sandbox, thousands of neighbours may have drafts.
-const LONGEST_REACH: usize = 4_096;
-/// After so many one after the other that were not there, nothing more is looked for.
-const MOST_ASTRAY: usize = 32;
-/// A transcript that lacks more than this part of the rows is written anew.
-const MOST_MISSED: usize = 16;
+/// Which records in which versions: how many, and the exclusive or of a hash of each. Others have the same sum as rarely as two
+/// random numbers of 64 bits are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sum {
+    pub count: i64,
+    pub hash: i64,
+}
+
+/// Where a record stands in the default order: by its start, those without one last, then by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    is_undated: bool,
+    date: Option<NaiveDate>,
+    id: Uuid,
+}
+
+impl Place {
+    pub fn new(date: Option<NaiveDate>, id: Uuid) -> Self {
+        Self { is_undated: date.is_none(), date, id }
+    }
+}
+
+/// A record of the mirror as a selection shows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record {
+    pub id: Uuid,
+    pub version: i64,
+    pub date: Option<NaiveDate>,
+}
 
 /// The lines.
 #[derive(Debug)]
 pub(super) struct Transcript {
     origin: Origin,
+    sum: Sum,
     lines: Vec<Line>,
     text: String,
+    /// The lines in the order of their ids.
+    by_id: Vec<usize>,
 }
 
 #[derive(Debug)]
 struct Line {
-    id: Uuid,
-    version: i64,
+    record: Record,
     /// Where it ends in the text; it begins where the one before has ended.
     end: usize,
 }
 
+/// What a line takes in memory beside its text.
+pub(super) const LINE: usize = size_of::<Line>() + size_of::<usize>() + size_of_val("\n");
+
 impl Transcript {
     /// Without a line yet.
-    pub fn new(origin: Origin) -> Self {
-        Self { origin, lines: Vec::new(), text: String::new() }
+    pub fn new(origin: Origin, sum: Sum) -> Self {
+        Self { origin, sum, lines: Vec::new(), text: String::new(), by_id: Vec::new() }
     }
 
-    /// What it takes in memory when it is finished; up to twice as much until then.
-    pub fn bytes(&self) -> usize {
-        self.text.len() + self.lines.len() * size_of::<Line>()
-    }
-
-    /// Adds the line of a record.
-    pub fn push(&mut self, id: Uuid, version: i64, line: &str) {
+    /// Adds the line of the record that comes next.
+    pub fn push(&mut self, record: Record, line: &str) {
         self.text.push_str(line);
-        self.lines.push(Line { id, version, end: self.text.len() });
+        self.text.push('\n');
+        self.lines.push(Line { record, end: self.text.len() });
     }
 
     /// With all its lines, and no room for more.
@@ -55,129 +80,162 @@ impl Transcript {
     pub fn finished(mut self) -> Self {
         self.text.shrink_to_fit();
         self.lines.shrink_to_fit();
+        self.by_id = (0..self.lines.len()).collect();
+        self.by_id.sort_unstable_by_key(|place| self.lines[*place].record.id);
         self
     }
 
-    fn line(&self, place: usize) -> &str {
-        let begin = place.checked_sub(1).map_or(0, |before| self.lines[before].end);
-        &self.text[begin..self.lines[place].end]
+    /// What it takes in memory when it is finished; up to twice as much until then.
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.lines.len() * (LINE - size_of_val("\n"))
+    }
+
+    /// Whether it is of these texts.
+    pub fn is_of(&self, origin: Origin) -> bool {
+        self.origin == origin
+    }
+
+    /// Of which records it is.
+    pub fn sum(&self) -> Sum {
+        self.sum
+    }
+
+    /// Where the line of a record is.
+    fn find(&self, id: Uuid) -> Option<usize> {
+        let place = self.by_id.binary_search_by_key(&id, |place| self.lines[*place].record.id);
+        place.ok().map(|place| self.by_id[place])
+    }
+
+    fn text(&self, lines: Range<usize>) -> &str {
+        let [begin, end] = [lines.start, lines.end].map(|place| place.checked_sub(1).map_or(0, |before| self.lines[before].end));
+        &self.text[begin..end]
     }
 }
 
-/// How an export goes.
+/// Goes through the lines of the records that there are now: most come in nearly the same order again.
 #[derive(Debug)]
-pub(super) enum Passage {
-    /// Along a transcript.
-    Follow(Follower),
-    /// Without one, and writes it.
-    Write(Transcript),
-}
-
-/// An export that goes along a transcript.
-#[derive(Debug)]
-pub(super) struct Follower {
-    transcript: Arc<Transcript>,
+pub(super) struct Follower<'t> {
+    transcript: &'t Transcript,
     next: usize,
-    reach: usize,
-    /// How many were not there since the last one that was.
-    astray: usize,
-    found: usize,
-    missed: usize,
 }
 
-impl Follower {
-    /// At the beginning of a transcript of these texts; one of others is none.
-    pub fn of(transcript: Arc<Transcript>, origin: Origin) -> Option<Self> {
-        (transcript.origin == origin).then_some(Self { transcript, next: 0, reach: REACH, astray: 0, found: 0, missed: 0 })
+impl<'t> Follower<'t> {
+    /// At the first line.
+    pub fn new(transcript: &'t Transcript) -> Self {
+        Self { transcript, next: 0 }
     }
 
-    /// The line of the record that comes next, if it is there in this version.
-    pub fn find(&mut self, id: Uuid, version: i64) -> Option<&str> {
-        let mut ahead = self.transcript.lines[self.next..].iter().take(self.reach);
-        let place = ahead.position(|line| line.id == id).map(|skipped| self.next + skipped);
-        if let Some(place) = place {
-            (self.next, self.reach, self.astray) = (place + 1, REACH, 0);
-        } else {
-            self.astray += 1;
-            self.reach = if self.astray < MOST_ASTRAY { LONGEST_REACH.min(2 * self.reach) } else { 0 };
+    /// The line of a record, if it is there in this version.
+    pub fn find(&mut self, record: &Record) -> Option<&'t str> {
+        let is_next = self.transcript.lines.get(self.next).is_some_and(|line| line.record.id == record.id);
+        let place = if is_next { self.next } else { self.transcript.find(record.id)? };
+        self.next = place + 1;
+        let is_same = self.transcript.lines[place].record.version == record.version;
+        is_same.then(|| self.transcript.text(place..place + 1).trim_end_matches('\n'))
+    }
+}
+
+/// A way through all lines but those for which an overlay stands.
+#[derive(Debug)]
+pub(super) struct Passage<'t> {
+    transcript: &'t Transcript,
+    hidden: Peekable<IntoIter<usize>>,
+    next: usize,
+    /// How many lines it has altogether.
+    pub rows: usize,
+}
+
+impl<'t> Passage<'t> {
+    /// Leaves out the lines of these records.
+    pub fn without(transcript: &'t Transcript, ids: &[Uuid]) -> Self {
+        let mut hidden: Vec<_> = ids.iter().filter_map(|id| transcript.find(*id)).collect();
+        hidden.sort_unstable();
+        hidden.dedup();
+        let rows = transcript.lines.len() - hidden.len();
+        Self { transcript, hidden: hidden.into_iter().peekable(), next: 0, rows }
+    }
+
+    /// The next lines, up to a place or to the end: in pieces, from between those that are left out.
+    pub fn up_to(&mut self, place: Option<Place>) -> Vec<&'t str> {
+        let behind = &self.transcript.lines[self.next..];
+        let is_before = |line: &Line| place.is_none_or(|place| Place::new(line.record.date, line.record.id) < place);
+        let end = self.next + behind.partition_point(is_before);
+        let mut pieces = Vec::new();
+        while let Some(hidden) = self.hidden.next_if(|hidden| *hidden < end) {
+            pieces.push(self.transcript.text(self.next..hidden));
+            self.next = hidden + 1;
         }
-        let same = place.filter(|place| self.transcript.lines[*place].version == version);
-        *if same.is_some() { &mut self.found } else { &mut self.missed } += 1;
-        same.map(|place| self.transcript.line(place))
-    }
-
-    /// Whether so much was missing that another one is worth writing.
-    pub fn is_outdated(&self) -> bool {
-        self.missed > (self.found + self.missed) / MOST_MISSED
+        pieces.push(self.transcript.text(self.next..end));
+        self.next = end;
+        pieces
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ops::Range;
 
-    fn origin(name: &str) -> Origin {
-        Origin::new("HOLNG", name)
+    const SUM: Sum = Sum { count: 10, hash: 0 };
+
+    fn origin() -> Origin {
+        Origin::new("HOLNG", "1")
     }
 
-    fn transcript_of(ids: impl IntoIterator<Item = u128>) -> Arc<Transcript> {
-        let mut transcript = Transcript::new(origin("1"));
-        for id in ids {
-            transcript.push(Uuid::from_u128(id), 1, &format!("line {id}"));
-        }
-        Arc::new(transcript)
+    fn day(day: u64) -> Option<NaiveDate> {
+        NaiveDate::from_num_days_from_ce_opt(i32::try_from(700_000 + day).unwrap())
     }
 
-    /// Which of the rows, with their versions, an export finds, and whether it wants another transcript.
-    fn follow(transcript: &Arc<Transcript>, rows: impl IntoIterator<Item = (u128, i64)>) -> (Vec<u128>, bool) {
-        let mut follower = Follower::of(Arc::clone(transcript), origin("1")).unwrap();
-        let mut found = Vec::new();
-        for (id, version) in rows {
-            if let Some(line) = follower.find(Uuid::from_u128(id), version) {
-                assert_eq!(line, format!("line {id}"));
-                found.push(id);
-            }
-        }
-        (found, follower.is_outdated())
+    fn record(id: u128, version: i64, date: Option<NaiveDate>) -> Record {
+        Record { id: Uuid::from_u128(id), version, date }
     }
 
-    #[test]
-    fn lines_are_found_in_their_order_and_in_their_version_only() {
-        let transcript = transcript_of(0..100);
-        assert_eq!(follow(&transcript, (0..100).map(|id| (id, 1))), ((0..100).collect(), false));
-        // One has moved to the front, one is not there any more, one is new, one has changed.
-        assert_eq!(follow(&transcript, [(99, 1), (0, 1), (2, 1), (1_000, 1), (3, 2), (4, 1)]), (vec![0, 2, 4], true));
-        let rows = (0..90).filter(|id| id % 7 != 1).map(|id| (id, if id == 3 { 2 } else { 1 })).chain([(1_000, 1)]);
-        let expected = (0..90).filter(|id| id % 7 != 1 && *id != 3).collect();
-        assert_eq!(follow(&transcript, rows), (expected, false));
+    /// Ten records, the later the smaller, two a day, and the last two without a day.
+    fn transcript() -> Transcript {
+        let dates = [day(0), day(0), day(1), day(1), day(2), day(2), day(3), day(3), None, None];
+        let ids = [8, 9, 6, 7, 4, 5, 2, 3, 0, 1];
+        let lines = ids.map(|id| id.to_string());
+        let records = ids.into_iter().zip(dates).map(|(id, date)| record(id, 1, date));
+        let mut transcript = Transcript::new(origin(), SUM);
+        records.zip(lines).for_each(|(record, line)| transcript.push(record, &line));
+        transcript.finished()
     }
 
     #[test]
-    fn an_export_finds_its_place_again_behind_many_lines_that_are_left_out() {
-        let transcript = transcript_of(0..10_000);
-        let left_out = |gone: Range<u128>| (0..10_000).filter(move |id| !gone.contains(id));
-        // Some rows later: it looks further for each.
-        for (gone, lost) in [(100..164, 1), (100..300, 2), (100..3_000, 6)] {
-            let found = left_out(gone.start..gone.end + lost).collect();
-            assert_eq!(follow(&transcript, left_out(gone).map(|id| (id, 1))), (found, false));
-        }
+    fn a_line_is_found_wherever_it_stands_and_in_its_version_only() {
+        let transcript = transcript();
+        let mut follower = Follower::new(&transcript);
+        let found = [(8, 1), (9, 2), (6, 1), (3, 1), (0, 1), (7, 1), (10, 1), (4, 1), (1, 1), (1, 1)]
+            .map(|(id, version)| follower.find(&record(id, version, None)));
+        let expected = ["8", "", "6", "3", "0", "7", "", "4", "1", "1"].map(|line| Some(line).filter(|line| !line.is_empty()));
+        assert_eq!(found, expected);
+        assert_eq!(Follower::new(&Transcript::new(origin(), SUM)).find(&record(8, 1, None)), None);
     }
 
     #[test]
-    fn an_export_that_lost_its_place_wants_another_transcript() {
-        let transcript = transcript_of(0..10_000);
-        let behind_new_ones = |number: u128| (20_000..20_000 + number).chain(0..10_000).map(|id| (id, 1));
-        assert_eq!(follow(&transcript, behind_new_ones(31)), ((0..10_000).collect(), false));
-        assert_eq!(follow(&transcript, behind_new_ones(32)), (vec![], true));
-        let (found, is_outdated) = follow(&transcript, (0..100).chain(5_000..10_000).map(|id| (id, 1)));
-        assert_eq!((found.len(), is_outdated), (100, true));
-        assert_eq!(follow(&transcript_of([]), [(1, 1)]), (vec![], true));
-        assert_eq!(follow(&transcript_of([]), []), (vec![], false));
+    fn a_passage_stops_at_places_and_leaves_lines_out() {
+        let transcript = transcript();
+        let ids = [9, 1, 2, 77, 2].map(Uuid::from_u128);
+        let mut passage = Passage::without(&transcript, &ids);
+        assert_eq!(passage.rows, 7);
+        let mut up_to = |date, id| passage.up_to(Some(Place::new(date, Uuid::from_u128(id)))).concat();
+        let pieces = [
+            up_to(day(0), 0),
+            up_to(day(0), 9),
+            up_to(day(1), 7),
+            up_to(day(1), 7),
+            up_to(day(3), 3),
+            up_to(day(9), 0),
+            up_to(None, 0),
+            up_to(None, 1),
+        ];
+        assert_eq!(pieces, ["", "8\n", "6\n", "", "7\n4\n5\n", "3\n", "", "0\n"]);
+        assert_eq!(passage.up_to(None).concat(), "");
+        assert_eq!(Passage::without(&transcript, &ids).up_to(None).concat(), "8\n6\n7\n4\n5\n3\n0\n");
+        assert_eq!(Passage::without(&transcript, &[]).up_to(None), ["8\n9\n6\n7\n4\n5\n2\n3\n0\n1\n"]);
     }
 
     #[test]
     fn a_transcript_is_of_its_origin() {
-        assert!(Follower::of(transcript_of(0..3), origin("2")).is_none());
+        assert!(transcript().is_of(origin()) && !transcript().is_of(Origin::new("HOLNG", "2")));
     }
 }

@@ -1,20 +1,20 @@
 //! NDJSON: for programs, which ask again and again.
 //!
 //! What was asked for twice takes the text of each line from memory, be it a whole record or some fields of it (see
-//! [`RecordTexts`] and, for fields, [`Passage`]). Then the database tells only which records there are, mostly from an index alone, and
-//! what stands behind the first text that is missing waits, up to [`MOST_EXPORTED`].
+//! [`RecordTexts`]). Then the database tells only which records there are, mostly from an index alone, and what stands behind the first
+//! text that is missing waits, up to [`MOST_EXPORTED`]. Some fields are taken [in one piece](super::transcribed), if they can be.
 
 use super::outlet::{CHUNK, Outlet};
+use super::{statements, transcribed};
 use crate::domain::field::Field;
 use crate::domain::row::{Meta, open_record, push_fields, push_meta};
 use crate::error::{Error, Result};
 use crate::service::records::PageQuery;
 use crate::service::records::holes::Holes;
 use crate::service::records::row::{BEFORE_FIELDS, META_WIDTH, cells_of_texts, read_cells, read_meta};
-use crate::service::records::statement::{self, Texts};
+use crate::service::records::statement::Texts;
 use crate::service::records::text_of::TextOf;
 use crate::service::records::texts::{Asked, Exported, MOST_EXPORTED, Origin, RecordTexts};
-use crate::service::records::transcript::Passage;
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
@@ -22,23 +22,27 @@ use sqlx::{PgConnection, Row as _};
 /// So many missing texts are asked for at once.
 const PORTION: usize = 500;
 
-/// Sends all rows but the last ones, which it returns with what is to be noted of them.
+/// Sends all rows, and tells what is to be noted of them.
 pub(super) async fn send(
     snapshot: &mut PgConnection,
     query: &PageQuery,
     (asked, origin): (Asked, Origin),
     texts: &RecordTexts,
     outlet: &mut Outlet<'_>,
-) -> Result<(String, Exported)> {
+) -> Result<Exported> {
+    if asked == Asked::InOnePiece
+        && let Some(rows) = transcribed::send(snapshot, query, origin, texts, outlet).await?
+    {
+        return Ok(Exported { rows, missing: 0 });
+    }
     let origin = (asked != Asked::Never).then_some(origin);
     let mut sending = Sending { query, texts, origin, outlet, rows: 0, missing: 0 };
     let way = if asked == Asked::Often { Texts::Remembered } else { Texts::Read };
-    let rest = match sending.send(snapshot, way).await? {
-        Some(rest) => rest,
-        // In the same snapshot the same rows come in the same order.
-        None => sending.send(snapshot, Texts::Read).await?.unwrap_or_default(),
-    };
-    Ok((rest, Exported { rows: sending.rows, missing: sending.missing }))
+    // In the same snapshot the same rows come in the same order.
+    if !sending.send(snapshot, way).await? {
+        sending.send(snapshot, Texts::Read).await?;
+    }
+    Ok(Exported { rows: sending.rows, missing: sending.missing })
 }
 
 /// An export on its way.
@@ -55,11 +59,11 @@ struct Sending<'a, 'o> {
 }
 
 impl Sending<'_, '_> {
-    /// Hands over all rows that were not handed over yet, but for the last ones, which it returns. Nothing when so much waits for a
-    /// missing text that it must be read with its texts instead.
-    async fn send(&mut self, snapshot: &mut PgConnection, way: Texts) -> Result<Option<String>> {
+    /// Hands over all rows that were not handed over yet. Not, when so much waits for a missing text that it must be read with its
+    /// texts instead.
+    async fn send(&mut self, snapshot: &mut PgConnection, way: Texts) -> Result<bool> {
         let mut lines = Lines::new(self.query, way, self.texts, self.origin);
-        let mut statement = statement::export(self.query, way);
+        let mut statement = statements::rows(self.query, way);
         let mut rows = statement.build().persistent(self.query.filter.conditions.is_empty()).fetch(&mut *snapshot);
         let (mut before, mut waiting) = (self.rows, 0);
         while let Some(row) = rows.try_next().await? {
@@ -73,33 +77,31 @@ impl Sending<'_, '_> {
                 self.rows += std::mem::take(&mut waiting);
                 self.outlet.hand_over(lines.take()).await?;
             } else if lines.json.len() + lines.holes.bytes() > MOST_EXPORTED {
-                return Ok(None);
+                return Ok(false);
             }
         }
         drop(rows);
         self.rows += waiting;
         self.missing = lines.holes.texts().len();
-        if let Some(passage) = lines.passage {
-            self.texts.note_passage(self.query, passage);
-        }
-        match self.origin {
-            Some(origin) => self.fill(snapshot, &lines.json, &lines.holes, origin).await.map(Some),
-            None => Ok(Some(lines.json)),
-        }
+        let filled = match self.origin {
+            Some(origin) => self.fill(snapshot, &lines.json, &lines.holes, origin).await?,
+            None => 0,
+        };
+        self.outlet.push(&lines.json[filled..]).await?;
+        Ok(true)
     }
 
-    /// Puts the missing texts in their places, some at a time, and hands over what is whole; in the snapshot of the rows every record has
-    /// the version that they tell.
-    async fn fill(&mut self, snapshot: &mut PgConnection, rest: &str, holes: &Holes, origin: Origin) -> Result<String> {
+    /// Puts the missing texts in their places, some at a time, and hands over what is whole; tells what is left. In the snapshot of the rows
+    /// every record has the version that they tell.
+    async fn fill(&mut self, snapshot: &mut PgConnection, json: &str, holes: &Holes, origin: Origin) -> Result<usize> {
         let mut end = 0;
         for portion in holes.portions(PORTION) {
             let texts = self.texts.read(snapshot, self.query, origin, portion.texts).await?;
             let mut whole = String::new();
-            end = portion.fill(&mut whole, rest, end, &texts.ok_or(Error::ExportCut)?);
-            let last = self.outlet.hand_over_chunks(&whole).await?.to_owned();
-            self.outlet.hand_over(last).await?;
+            end = portion.fill(&mut whole, json, end, &texts.ok_or(Error::ExportCut)?);
+            self.outlet.push(&whole).await?;
         }
-        self.outlet.hand_over_chunks(&rest[end..]).await.map(str::to_owned)
+        Ok(end)
     }
 }
 
@@ -113,8 +115,6 @@ struct Lines<'a> {
     texts: &'a RecordTexts,
     /// Of texts that are remembered; none are without it.
     origin: Option<Origin>,
-    /// Where fields are remembered.
-    passage: Option<Passage>,
     holes: Holes,
 }
 
@@ -122,9 +122,7 @@ impl<'a> Lines<'a> {
     fn new(query: &'a PageQuery, way: Texts, texts: &'a RecordTexts, origin: Option<Origin>) -> Self {
         let fields = query.fields.as_deref();
         let origin = origin.map(|origin| origin.of_fields(fields));
-        let passing = origin.filter(|_| way == Texts::Remembered && fields.is_some());
-        let passage = passing.map(|origin| texts.transcript(query, origin));
-        Self { json: String::new(), fields, way, texts, origin, passage, holes: Holes::default() }
+        Self { json: String::new(), fields, way, texts, origin, holes: Holes::default() }
     }
 
     fn push(&mut self, row: &PgRow) -> Result<()> {
@@ -163,13 +161,10 @@ impl<'a> Lines<'a> {
         let begin = self.json.len();
         match (record, self.way) {
             (Some(record), Texts::Remembered) => {
-                self.pass(&record);
+                self.push_remembered(&record);
                 return Ok(());
             }
-            (None, Texts::Remembered) => {
-                let texts: Vec<Option<String>> = row.try_get(BEFORE_FIELDS)?;
-                push_fields(&mut self.json, fields, cells_of_texts(fields, &texts), None);
-            }
+            (None, Texts::Remembered) => push_draft(&mut self.json, row, fields)?,
             (record, Texts::Read) => {
                 push_fields(&mut self.json, fields, read_cells(row, BEFORE_FIELDS, fields)?, None);
                 if let Some(record) = record {
@@ -179,26 +174,6 @@ impl<'a> Lines<'a> {
         }
         self.json.pop();
         Ok(())
-    }
-
-    /// The line of a row of the mirror as it went out last, or else as it is remembered.
-    fn pass(&mut self, record: &Meta<'_>) {
-        if let Some(Passage::Follow(follower)) = &mut self.passage
-            && let Some(line) = follower.find(record.id, record.version)
-        {
-            self.json.push_str(line);
-            return;
-        }
-        let begin = self.json.len();
-        self.push_remembered(record);
-        if let Some(Passage::Write(transcript)) = &mut self.passage
-            && self.json.len() > begin
-        {
-            transcript.push(record.id, record.version, &self.json[begin..]);
-            if self.texts.is_too_large(transcript) {
-                self.passage = None;
-            }
-        }
     }
 
     fn remember(&self, record: &Meta<'_>, text: &str) {
@@ -221,4 +196,11 @@ impl<'a> Lines<'a> {
         let capacity = self.json.capacity();
         std::mem::replace(&mut self.json, String::with_capacity(capacity))
     }
+}
+
+/// Some fields of a row of an overlay, which come as one list of texts.
+pub(super) fn push_draft(json: &mut String, row: &PgRow, fields: &[Field]) -> Result<()> {
+    let texts: Vec<Option<String>> = row.try_get(BEFORE_FIELDS)?;
+    push_fields(json, fields, cells_of_texts(fields, &texts), None);
+    Ok(())
 }

@@ -6,10 +6,13 @@
 mod csv;
 mod json;
 mod outlet;
+mod statements;
+mod transcribed;
 
 use self::outlet::{Outlet, PATIENCE, Piece};
 use super::PageQuery;
 use super::moment::{Moment, SNAPSHOT};
+use super::statement::{Builder, Texts};
 use super::texts::{Asked, RecordTexts};
 use crate::domain::export::ExportFormat;
 use crate::domain::filter::Filter;
@@ -89,17 +92,22 @@ async fn send_rows(
     let moment = Moment::find(&mut snapshot, &query).await?;
     let mut outlet = Outlet::new(to);
     if format == ExportFormat::Csv {
-        let rest = csv::send(&mut snapshot, &mut query, &mut outlet).await?;
+        csv::send(&mut snapshot, &mut query, &mut outlet).await?;
         snapshot.commit().await?;
-        return Ok(rest);
+    } else {
+        let exported = json::send(&mut snapshot, &query, (asked, moment.origin), texts, &mut outlet).await?;
+        snapshot.commit().await?;
+        texts.note_export(&query, exported, outlet.bytes);
     }
-    let (rest, exported) = json::send(&mut snapshot, &query, (asked, moment.origin), texts, &mut outlet).await?;
-    snapshot.commit().await?;
-    texts.note_export(&query, exported, outlet.bytes + rest.len());
-    Ok(rest)
+    Ok(outlet.into_rest())
 }
 
 /// Whether an index gives all rows of any organization in order, without their records.
 fn has_one_plan(query: &PageQuery, asked: Asked) -> bool {
-    asked == Asked::Often && query.filter == Filter::default() && query.sort == Sort::default()
+    matches!(asked, Asked::Often | Asked::InOnePiece) && query.filter == Filter::default() && query.sort == Sort::default()
+}
+
+/// The statements over the mirror of an export whose texts are remembered.
+pub(super) fn remembered_statements(query: &PageQuery) -> [Builder; 3] {
+    [statements::rows(query, Texts::Remembered), statements::mirrored(query, &[]), statements::sum(query)]
 }

@@ -19,28 +19,50 @@ pub(super) enum Piece {
 /// The way to the client.
 pub(super) struct Outlet<'a> {
     to: &'a Sender<Result<Piece>>,
-    /// What went out.
+    /// What waits to be a chunk.
+    rest: String,
+    /// What came so far.
     pub bytes: usize,
 }
 
 impl<'a> Outlet<'a> {
     pub(super) fn new(to: &'a Sender<Result<Piece>>) -> Self {
-        Self { to, bytes: 0 }
+        Self { to, rest: String::new(), bytes: 0 }
     }
 
-    /// Hands over rows; waits until the client takes them.
-    pub(super) async fn hand_over(&mut self, rows: String) -> Result<()> {
+    /// Adds rows, however many, and hands over chunks as they are full: a client has its time for each.
+    pub(super) async fn push(&mut self, mut rows: &str) -> Result<()> {
         self.bytes += rows.len();
-        self.to.send_timeout(Ok(Piece::Rows(rows)), PATIENCE).await.map_err(|_| Error::ExportCut)
+        while self.rest.len() + rows.len() > CHUNK {
+            let (chunk, behind) = rows.split_at(rows.floor_char_boundary(CHUNK.saturating_sub(self.rest.len())));
+            self.rest.push_str(chunk);
+            self.hand_over_rest().await?;
+            rows = behind;
+        }
+        self.rest.push_str(rows);
+        Ok(())
     }
 
-    /// Hands over a long text but for the last chunk, which it returns: a client has its time for each.
-    pub(super) async fn hand_over_chunks<'t>(&mut self, mut text: &'t str) -> Result<&'t str> {
-        while text.len() > CHUNK {
-            let (chunk, behind) = text.split_at(text.floor_char_boundary(CHUNK));
-            self.hand_over(chunk.to_owned()).await?;
-            text = behind;
+    /// Hands over rows behind those that were added; waits until the client takes them.
+    pub(super) async fn hand_over(&mut self, rows: String) -> Result<()> {
+        if !self.rest.is_empty() {
+            self.hand_over_rest().await?;
         }
-        Ok(text)
+        self.bytes += rows.len();
+        self.send(rows).await
+    }
+
+    /// The last rows.
+    pub(super) fn into_rest(self) -> String {
+        self.rest
+    }
+
+    async fn hand_over_rest(&mut self) -> Result<()> {
+        let rest = std::mem::replace(&mut self.rest, String::with_capacity(CHUNK));
+        self.send(rest).await
+    }
+
+    async fn send(&self, rows: String) -> Result<()> {
+        self.to.send_timeout(Ok(Piece::Rows(rows)), PATIENCE).await.map_err(|_| Error::ExportCut)
     }
 }
