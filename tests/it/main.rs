@@ -46,6 +46,7 @@ mod record_edits;
 mod refresh;
 mod remembered;
 mod remembered_drafts;
+mod remembered_fields;
 mod round_trip;
 mod rules;
 mod sandbox_model;

@@ -1,5 +1,6 @@
 //! Pages that are asked for again: read without the texts of records that are remembered, and the same as ever.
 
+use super::remembered_fields::export_fields;
 use super::statements::note_statements;
 use crate::support::{TestApp, test_app};
 use futures_util::TryStreamExt as _;
@@ -91,6 +92,10 @@ async fn texts_of_a_mirror_that_was_restored_are_not_those_of_the_one_before() {
     raw[5].insert("manufacturer".into(), json!("Before the restore"));
     app.load("HOLNG", &raw).await;
     assert!(first_page(&app.service, 50).await.iter().any(|row| row["manufacturer"] == "Before the restore"));
+    let export = async |service| export_fields(service, None, &[Field::PfaId, Field::Manufacturer]).await;
+    for _ in 0..3 {
+        assert!(export(&app.service).await.contains("Before the restore"));
+    }
     sqlx::raw_sql(
         "truncate pfa_mirror, pfa_modification, pfa_overlay, pfa_mirror_history;
          insert into pfa_mirror (organization_id, id, data, version) select * from backup",
@@ -100,8 +105,9 @@ async fn texts_of_a_mirror_that_was_restored_are_not_those_of_the_one_before() {
     .unwrap();
     raw[5].insert("manufacturer".into(), json!("After the restore"));
     app.load("HOLNG", &raw).await;
-    let page = first_page(&app.service, 50).await;
-    assert_eq!(page, first_page(&app.service.clone().with_text_memory(0), 50).await);
+    let (page, fresh) = (first_page(&app.service, 50).await, app.service.clone().with_text_memory(0));
+    assert_eq!(page, first_page(&fresh, 50).await);
+    assert_eq!(export(&app.service).await, export(&fresh).await);
     assert_eq!(
         page.iter().filter(|row| row["_meta"]["version"] == 2).map(|row| &row["manufacturer"]).collect::<Vec<_>>(),
         ["After the restore"]
@@ -136,6 +142,9 @@ async fn a_page_with_texts_that_changed_meanwhile_is_of_one_moment() {
             assert!(version == 1 || row["equipment"] == format!("round {}", version - 2), "{row}");
         }
         seen.extend(versions);
+        let export = export_fields(&app.service, None, &[Field::Equipment]).await;
+        let lines: BTreeSet<_> = export.lines().collect();
+        assert!(lines.len() == 1 || lines.iter().all(|line| !line.contains("round")), "{lines:?}");
     }
     writer.await.unwrap();
     assert!(seen.len() > 3, "the reader saw {seen:?}");
@@ -150,25 +159,16 @@ async fn export_of(service: &PfaMirrorService, session: Option<Uuid>, filter: Fi
     send(service, PageQuery::new(reader, filter, Sort::default(), 0), ExportFormat::Ndjson).await
 }
 
-async fn export_fields(service: &PfaMirrorService, session: Option<Uuid>, fields: &[Field]) -> String {
-    send(service, lean(session, fields), ExportFormat::Ndjson).await
-}
-
-fn lean(session: Option<Uuid>, fields: &[Field]) -> PageQuery {
-    let reader = Reader { organization: "HOLNG".into(), user: "ana".into(), session };
-    PageQuery { fields: Some(fields.to_vec()), ..PageQuery::new(reader, Filter::default(), Sort::default(), 0) }
-}
-
-async fn send(service: &PfaMirrorService, query: PageQuery, format: ExportFormat) -> String {
+pub(super) async fn send(service: &PfaMirrorService, query: PageQuery, format: ExportFormat) -> String {
     service.export_records(query, format).await.unwrap().try_collect().await.unwrap()
 }
 
 /// Changes a record behind everybody's back, which nothing but the text tells.
-async fn change_secretly(app: &TestApp, pfa_id: &str, equipment: &str) {
+pub(super) async fn change_secretly(app: &TestApp, pfa_id: &str, equipment: &str) {
     set_secretly(app, pfa_id, json!({"equipment": equipment})).await;
 }
 
-async fn set_secretly(app: &TestApp, pfa_id: &str, fields: Value) {
+pub(super) async fn set_secretly(app: &TestApp, pfa_id: &str, fields: Value) {
     sqlx::raw_sql("alter table pfa_mirror disable trigger pfa_mirror_counts_changes").execute(app.pool()).await.unwrap();
     let change = "update pfa_mirror set data = data || $2 where pfa_id = $1";
     sqlx::query(change).bind(pfa_id).bind(fields).execute(app.pool()).await.unwrap();
@@ -204,90 +204,6 @@ async fn an_export_that_is_asked_for_again_and_again_is_read_without_texts() {
     }
 }
 
-/// Some fields are remembered as whole records are, each choice of them by itself, and values of every kind are shown alike.
-#[tokio::test]
-async fn an_export_of_fields_that_is_asked_for_again_and_again_is_remembered() {
-    let fields = [Field::PfaId, Field::Equipment, Field::ForecastStart, Field::MonthlyRate, Field::IsActualized, Field::Source];
-    let app = test_app().await;
-    let mut raw: Vec<_> = Plan::demo().organizations[0].records().take(60).collect();
-    app.load("HOLNG", &raw).await;
-    let fresh = app.service.clone().with_text_memory(0);
-    let first = export_fields(&app.service, None, &fields).await;
-    assert_eq!(first, export_fields(&fresh, None, &fields).await);
-    let names: Vec<String> =
-        first.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["pfaId"].as_str().unwrap().into()).collect();
-    let shown = names[10].clone();
-    change_secretly(&app, &shown, "First secret").await;
-    let second = export_fields(&app.service, None, &fields).await;
-    assert!(second.contains("First secret"), "most exports are asked for once");
-    change_secretly(&app, &shown, "Second secret").await;
-    assert_eq!(export_fields(&app.service, None, &fields).await, second);
-    for others in [&fields[..2], &[Field::Equipment, Field::PfaId]] {
-        for _ in 0..2 {
-            let text = export_fields(&app.service, None, others).await;
-            assert!(text.contains("Second secret") && text == export_fields(&fresh, None, others).await);
-        }
-    }
-    assert!(send(&app.service, lean(None, &fields), ExportFormat::Csv).await.contains("Second secret"));
-    let page = app.service.list_records(&PageQuery { limit: 100, ..lean(None, &fields) }).await.unwrap();
-    assert!(page.rows.contains("Second secret"));
-
-    change_secretly(&app, &shown, "First secret").await;
-    let changed = raw.iter_mut().find(|record| record["pfaId"] == names[20]).unwrap();
-    changed.insert("equipment".into(), json!("Changed in PEMS"));
-    app.load("HOLNG", &raw).await;
-    let sandbox = app.planner("ana").in_organization("HOLNG").open().await;
-    let edits = [
-        json!({"equipment": "a \"b\"\\, {c}\tü", "monthlyRate": 1.50}),
-        json!({"monthlyRate": 0, "equipment": "null"}),
-        json!({"monthlyRate": 12345.67, "equipment": null}),
-        json!({"forecastStart": "2031-02-03", "forecastEnd": "2031-02-04"}),
-    ];
-    for (name, edit) in names[30..].iter().zip(edits) {
-        let answer = sandbox.edit(name, edit).await;
-        assert_eq!(answer.status, 200, "{}", answer.text);
-    }
-    for session in [None, sandbox.id.parse().ok()] {
-        let text = export_fields(&app.service, session, &fields).await;
-        assert_eq!(text, export_fields(&fresh, session, &fields).await);
-        assert!(text.contains("Changed in PEMS"));
-        assert_eq!(text.contains("12345.67"), session.is_some());
-    }
-}
-
-/// While the mirror has the same versions its rows are not even looked at: a record that has moved secretly stays where it was.
-#[tokio::test]
-async fn an_export_of_fields_reads_no_row_of_a_mirror_that_has_not_changed() {
-    let app = test_app().await;
-    let record = |id: usize| json!({"pfaId": format!("{id:02}"), "forecastStart": format!("2025-01-{:02}", id + 1)});
-    app.load("HOLNG", &(0..20).map(|id| record(id).as_object().unwrap().clone()).collect::<Vec<_>>()).await;
-    let fields = [Field::PfaId, Field::ForecastStart, Field::Equipment];
-    let sandbox = app.planner("ana").in_organization("HOLNG").open().await;
-    let session = sandbox.id.parse().ok();
-    let export = async |session| export_fields(&app.service, session, &fields).await;
-    let mut published = String::new();
-    for _ in 0..3 {
-        published = export(None).await;
-    }
-    set_secretly(&app, "07", json!({"forecastStart": "2031-01-01"})).await;
-    assert_eq!(export(None).await, published);
-
-    for (pfa_id, edit) in [("07", json!({"equipment": "Crane 7"})), ("03", json!({"forecastStart": null}))] {
-        assert_eq!(sandbox.edit(pfa_id, edit).await.status, 200);
-    }
-    let drafts = export(session).await;
-    let lines: Vec<_> = published.lines().collect();
-    let ids = |text: &str| text.lines().map(|line| line[11..13].to_owned()).collect::<Vec<_>>();
-    assert_eq!(ids(&drafts).concat(), "0001020405060809101112131415161718190703");
-    assert!(drafts.starts_with(&format!("{}\n{}\n{}\n{}\n", lines[0], lines[1], lines[2], lines[4])), "{drafts}");
-    assert_eq!(export(None).await, published);
-
-    // When another one changes openly, all are looked at: it stands elsewhere, with the line of its version.
-    sqlx::query("update pfa_mirror set data = data || '{\"equipment\": \"new\"}' where pfa_id = '11'").execute(app.pool()).await.unwrap();
-    let changed = export(None).await;
-    assert!(changed.contains("\"new\"") && changed.ends_with(&format!("{}\n", lines[7])), "{changed}");
-}
-
 /// Everything behind a missing text waits for it, and goes out piece by piece; what is too large is not remembered.
 #[tokio::test]
 async fn a_large_export_is_whole_when_all_texts_are_missing() {
@@ -305,56 +221,6 @@ async fn a_large_export_is_whole_when_all_texts_are_missing() {
     let expected = export(&small, None).await;
     assert_eq!(expected.matches("\"equipment\": \"new\"").count(), 3_000);
     assert!(export(&app.service, None).await == expected);
-}
-
-/// What is whole goes out before the first text that is missing; when many are, they are read together again.
-#[tokio::test]
-async fn a_large_export_of_fields_is_whole_when_some_texts_are_missing() {
-    let app = test_app().await;
-    let equipment = "ü".repeat(200);
-    let record = |id: usize| json!({"pfaId": format!("{id:04}"), "equipment": equipment}).as_object().unwrap().clone();
-    app.load("HOLNG", &(0..3_000).map(record).collect::<Vec<_>>()).await;
-    let fields = [Field::PfaId, Field::Equipment, Field::IsActualized];
-    let fresh = app.service.clone().with_text_memory(0);
-    for changed in ["id::text like '%7'", "id::text > '8'", "id::text like '%8%'", "true"] {
-        for _ in 0..3 {
-            assert!(export_fields(&app.service, None, &fields).await == export_fields(&fresh, None, &fields).await);
-        }
-        let change =
-            format!("update pfa_mirror set data = data || jsonb_build_object('equipment', md5(data->>'equipment')) where {changed}");
-        sqlx::query(sqlx::AssertSqlSafe(change)).execute(app.pool()).await.unwrap();
-        assert!(export_fields(&app.service, None, &fields).await == export_fields(&fresh, None, &fields).await, "{changed}");
-    }
-}
-
-/// However its rows have moved since it went out last, for everybody and in a sandbox by turns.
-#[tokio::test]
-async fn an_export_of_fields_goes_along_the_one_before() {
-    let app = test_app().await;
-    let record = |id: usize| json!({"pfaId": format!("{id:04}"), "forecastStart": "2025-01-01"}).as_object().unwrap().clone();
-    app.load("HOLNG", &(0..1_000).map(record).collect::<Vec<_>>()).await;
-    let sandbox = app.planner("ana").in_organization("HOLNG").open().await;
-    for id in (0..1_000).step_by(40) {
-        assert_eq!(sandbox.edit(&format!("{id:04}"), json!({"equipment": "Crane 7"})).await.status, 200);
-    }
-    let fields = [Field::PfaId, Field::ForecastStart, Field::Equipment];
-    let fresh = app.service.clone().with_text_memory(0);
-    for change in [
-        "select",
-        "update pfa_mirror set data = data || '{\"equipment\": \"changed\"}' where pfa_id like '%7'",
-        "delete from pfa_mirror where pfa_id between '0241' and '0279'",
-        // More than are looked over at once.
-        "delete from pfa_mirror where pfa_id between '0401' and '0639' and id not in (select mirror_id from pfa_modification)",
-        "update pfa_mirror set data = data || '{\"forecastStart\": \"2024-01-01\"}' where pfa_id > '0980'",
-        "update pfa_mirror set data = data || '{\"forecastStart\": \"2026-01-01\"}' where pfa_id between '0100' and '0110'",
-        "update pfa_mirror set data = data || '{\"equipment\": \"all\"}'",
-    ] {
-        sqlx::raw_sql(change).execute(app.pool()).await.unwrap();
-        for session in [None, sandbox.id.parse().ok(), None, sandbox.id.parse().ok(), sandbox.id.parse().ok(), None] {
-            let text = export_fields(&app.service, session, &fields).await;
-            assert!(text == export_fields(&fresh, session, &fields).await, "{change}");
-        }
-    }
 }
 
 /// An export that has grown since it was remembered: too much would wait for the first text that is missing.

@@ -230,6 +230,16 @@ async fn busy_organization() -> TestApp {
     app
 }
 
+/// The statement of the service that contains a text.
+pub(super) fn statement_with(part: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
+    let statements = fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let statements = statements.map(|text| serde_json::from_str::<Value>(&text).unwrap()["query"].as_str().unwrap().to_owned());
+    let mut found: Vec<_> = statements.filter(|statement| statement.contains(part)).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
 /// The plan of the statement of the service that contains a text, with these arguments, as it ran.
 async fn plan_of(app: &TestApp, part: &str, arguments: &str) -> Value {
     plan_in(app, "force_custom_plan", part, arguments).await
@@ -237,13 +247,9 @@ async fn plan_of(app: &TestApp, part: &str, arguments: &str) -> Value {
 
 /// The same in a mode of the plan cache.
 async fn plan_in(app: &TestApp, mode: &str, part: &str, arguments: &str) -> Value {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
-    let statements = fs::read_dir(folder).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
-    let statements = statements.map(|text| serde_json::from_str::<Value>(&text).unwrap()["query"].as_str().unwrap().to_owned());
-    let found: Vec<_> = statements.filter(|statement| statement.contains(part)).collect();
-    assert_eq!(found.len(), 1, "{found:?}");
+    let statement = statement_with(part);
     let mut connection = app.pool().acquire().await.unwrap();
-    let prepare = format!("set plan_cache_mode = {mode}; deallocate all; prepare hot as {}", found[0]);
+    let prepare = format!("set plan_cache_mode = {mode}; deallocate all; prepare hot as {statement}");
     sqlx::raw_sql(sqlx::AssertSqlSafe(prepare)).execute(&mut *connection).await.unwrap();
     let explain = format!("explain (analyze, timing off, format json) execute hot({arguments})");
     let plan: sqlx::types::Json<Value> =

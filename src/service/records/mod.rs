@@ -98,7 +98,7 @@ impl PageQuery {
         page_statement::page(self, Way { texts: Texts::Read, drafts: None, crowd: Crowd::Unlikely }).into_sql().as_str().to_owned()
     }
 
-    /// The statements over the mirror of an export whose texts are remembered, as PostgreSQL gets them; values are bound.
+    /// The statements of an export whose texts are remembered, as PostgreSQL gets them; values are bound.
     #[must_use]
     pub fn export_statements(&self) -> Vec<String> {
         let statements = export::remembered_statements(self).into_iter();

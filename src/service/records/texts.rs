@@ -7,7 +7,7 @@
 //! is read without the texts of the mirror, still in one snapshot and, as indexes hold the version, mostly from an index
 //! alone; texts that nobody remembers are asked for after it. So is a page for which a category is sorted, whose texts come
 //! only after it is known which ones are shown. Exports that are asked for again and again, and are small enough, are remembered
-//! from their second time on, line by line: most are asked for once. That no record changes without its version, and no draft
+//! from their second time on, line by line or in one piece: most are asked for once. That no record changes without its version, and no draft
 //! without its revision, not even when it is updated by hand, is the database's care (`pfa_mirror_counts_changes`, `pfa_overlay_counts_changes`).
 
 use crate::domain::field::Field;
@@ -38,6 +38,9 @@ const RECORD: usize = 1024;
 /// what is not missing.
 pub(super) const MOST_EXPORTED: usize = 32 * 1024 * 1024;
 
+/// A larger transcript is not kept, however large the memory: it is not sent before it is whole.
+const LARGEST_TRANSCRIPT: usize = MOST_EXPORTED / 2 * 3;
+
 /// An export of which more than this part is missing was forgotten.
 const MOST_MISSING: usize = 4;
 
@@ -50,7 +53,7 @@ pub(super) enum Asked {
     Once,
     /// Twice: its texts are remembered.
     Often,
-    /// Once or more: its lines are remembered in one piece.
+    /// Once or more, and not too much for one piece: its lines are remembered together from this time on.
     InOnePiece,
 }
 
@@ -60,6 +63,8 @@ pub(super) struct Exported {
     pub rows: usize,
     /// Of how many the text was not remembered.
     pub missing: usize,
+    /// Whether the lines of the mirror were remembered together.
+    pub in_one_piece: bool,
 }
 
 /// What texts are of: the mirror of an organization, or of one that was restored in its place.
@@ -111,7 +116,7 @@ impl Weighter<u64, Arc<Transcript>> for TranscriptBytes {
 }
 
 impl RecordTexts {
-    /// Remembers texts of so many bytes altogether, and transcripts of a quarter of that; none with 0.
+    /// Remembers texts of so many bytes altogether, and transcripts of half as many; none with 0.
     pub fn new(bytes: usize) -> Self {
         let records = bytes / RECORD;
         Self {
@@ -120,7 +125,7 @@ impl RecordTexts {
             pages: Cache::new(records),
             exports: Cache::new(records),
             // The cache is divided among many entries, and one of few parts takes no large ones: a few are expected.
-            transcripts: Cache::with_weighter(16, (bytes / 4) as u64, TranscriptBytes),
+            transcripts: Cache::with_weighter(16, (bytes / 2) as u64, TranscriptBytes),
         }
     }
 
@@ -153,31 +158,32 @@ impl RecordTexts {
     }
 
     /// Notes that an export of so many bytes was read. One of which many texts were forgotten, for the sake of others, is read with its texts once more.
-    pub(super) fn note_export(&self, query: &PageQuery, Exported { rows, missing }: Exported, bytes: usize) {
+    pub(super) fn note_export(&self, query: &PageQuery, exported: Exported, bytes: usize) {
+        let Exported { rows, missing, in_one_piece } = exported;
         let most = usize::try_from(self.texts.capacity() / 2).unwrap_or(usize::MAX);
         if bytes > MOST_EXPORTED || bytes + rows * OVERHEAD > most {
             self.exports.remove(&export_of(query));
             return;
         }
-        let is_forgotten = missing > rows / MOST_MISSING;
-        let next = if is_transcribed(query) && bytes + rows * LINE <= self.most_transcribed() {
-            Asked::InOnePiece
-        } else if matches!(self.asked(query), Asked::Once | Asked::Often) && !is_forgotten {
-            Asked::Often
-        } else {
-            Asked::Once
+        let is_small = is_transcribed(query) && bytes + rows * LINE <= self.most_transcribed();
+        let next = match self.asked(query) {
+            Asked::Never if is_small => Asked::InOnePiece,
+            Asked::InOnePiece if in_one_piece => Asked::InOnePiece,
+            Asked::Never => Asked::Once,
+            _ if missing > rows / MOST_MISSING => Asked::Once,
+            _ => Asked::Often,
         };
         self.exports.insert(export_of(query), next);
     }
 
     /// The lines of an export as they were, if they are remembered.
     pub(super) fn transcript(&self, query: &PageQuery, origin: Origin) -> Option<Arc<Transcript>> {
-        self.transcripts.get(&export_of(query)).filter(|transcript| transcript.is_of(origin))
+        self.transcripts.get(&export_of(query)).filter(|transcript| transcript.is_of(origin.of_fields(query.fields.as_deref())))
     }
 
     /// How large a transcript may be; the cache leaves a part of its room to what comes new.
     pub(super) fn most_transcribed(&self) -> usize {
-        usize::try_from(self.transcripts.capacity() / 10 * 9).unwrap_or(usize::MAX)
+        usize::try_from(self.transcripts.capacity() / 10 * 9).unwrap_or(usize::MAX).min(LARGEST_TRANSCRIPT)
     }
 
     /// Keeps a transcript in place of the one before.
@@ -334,9 +340,9 @@ mod tests {
     }
 
     fn transcript(origin: Origin, line: &str, lines: u128) -> Arc<Transcript> {
-        let mut transcript = Transcript::new(origin, Sum { count: 0, hash: 0 });
+        let mut transcript = Transcript::new(origin);
         (0..lines).for_each(|id| transcript.push(Record { id: Uuid::from_u128(id), version: 1, date: None }, line));
-        Arc::new(transcript.finished())
+        Arc::new(transcript.finished(Sum::default()))
     }
 
     #[test]
@@ -344,14 +350,15 @@ mod tests {
         let texts = RecordTexts::new(400_000);
         let origin = Origin::new("HOLNG", "16384");
         let query = PageQuery { fields: Some(vec![Field::Class]), ..second_page("HOLNG", None, 0, 1) };
-        let largest = transcript(origin, &"x".repeat(1_000), (texts.most_transcribed() / (1_000 + LINE)) as u128);
-        assert!((88_000..=texts.most_transcribed()).contains(&largest.bytes()), "{}", largest.bytes());
+        let of_fields = origin.of_fields(query.fields.as_deref());
+        let largest = transcript(of_fields, &"x".repeat(1_000), (texts.most_transcribed() / (1_000 + LINE)) as u128);
+        assert!((178_000..=texts.most_transcribed()).contains(&largest.bytes()), "{}", largest.bytes());
         texts.note_transcript(&query, largest);
-        let kept = |query: &PageQuery, mirror| texts.transcript(query, Origin::new("HOLNG", mirror)).map(|kept| kept.bytes() > 88_000);
+        let kept = |query: &PageQuery, mirror| texts.transcript(query, Origin::new("HOLNG", mirror)).map(|kept| kept.bytes() > 178_000);
         assert_eq!(kept(&query, "16384"), Some(true));
         let another = PageQuery { fields: Some(vec![Field::Source]), ..query.clone() };
         assert_eq!([kept(&query, "16999"), kept(&another, "16384")], [None, None]);
-        texts.note_transcript(&query, transcript(origin, "y", 1));
+        texts.note_transcript(&query, transcript(of_fields, "y", 1));
         assert_eq!(kept(&query, "16384"), Some(false), "it takes the place of the one before");
     }
 
@@ -363,14 +370,17 @@ mod tests {
         let whole = PageQuery { fields: None, ..first.clone() };
         let by_class = PageQuery { sort: Sort::parse("class").unwrap(), ..first.clone() };
         let asked = |query: &PageQuery, missing, bytes| {
-            texts.note_export(query, Exported { rows: 100, missing }, bytes);
+            texts.note_export(query, Exported { rows: 100, missing, in_one_piece: texts.asked(query) == Asked::InOnePiece }, bytes);
             texts.asked(query)
         };
         assert_eq!([(); 2].map(|()| asked(&first, 0, 10_000)), [Asked::InOnePiece; 2]);
         assert_eq!([0, 0, 26, 0].map(|missing| asked(&whole, missing, 10_000)), [Asked::Once, Asked::Often, Asked::Once, Asked::Often]);
         assert_eq!([(); 2].map(|()| asked(&by_class, 0, 10_000)), [Asked::Once, Asked::Often]);
-        assert_eq!([(); 2].map(|()| asked(&first, 0, 89_000)), [Asked::Once, Asked::Often], "it has grown");
+        assert_eq!(asked(&first, 0, 180_000), Asked::InOnePiece, "a sandbox adds to it what it likes");
+        texts.note_export(&first, Exported { rows: 100, missing: 0, in_one_piece: false }, 10_000);
+        assert_eq!([texts.asked(&first), asked(&first, 0, 10_000)], [Asked::Often; 2], "its lines have grown");
         assert_eq!(asked(&first, 0, 400_000), Asked::Never, "it is too large");
+        assert_eq!(asked(&first, 0, 179_000), Asked::Once, "it is too large for one piece");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Lines of an export in one piece: what the mirror has of a selection for everybody, in order, whatever overlays say of it.
 //!
 //! To ask the database for each row of an export and to look up each line was most of what an export of some fields took. A transcript
-//! has all lines, each of its version, and the [`Sum`] of these versions, which the database makes from an index: while it is the
+//! has all lines, each of its version, and the [`Sum`] of these versions, which the database makes, mostly from an index: while it is the
 //! same nothing has changed, whoever might have changed it, and only the lines of overlays are put between those of the transcript.
 
 use super::texts::Origin;
@@ -13,10 +13,18 @@ use uuid::Uuid;
 
 /// Which records in which versions: how many, and the exclusive or of a hash of each. Others have the same sum as rarely as two
 /// random numbers of 64 bits are equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sum {
     pub count: i64,
     pub hash: i64,
+}
+
+impl Sum {
+    /// With one more record, in the version of which this is the hash.
+    pub fn add(&mut self, hash: i64) {
+        self.count += 1;
+        self.hash ^= hash;
+    }
 }
 
 /// Where a record stands in the default order: by its start, those without one last, then by its id.
@@ -60,12 +68,12 @@ struct Line {
 }
 
 /// What a line takes in memory beside its text.
-pub(super) const LINE: usize = size_of::<Line>() + size_of::<usize>() + size_of_val("\n");
+pub(super) const LINE: usize = size_of::<Line>() + size_of::<usize>();
 
 impl Transcript {
     /// Without a line yet.
-    pub fn new(origin: Origin, sum: Sum) -> Self {
-        Self { origin, sum, lines: Vec::new(), text: String::new(), by_id: Vec::new() }
+    pub fn new(origin: Origin) -> Self {
+        Self { origin, sum: Sum::default(), lines: Vec::new(), text: String::new(), by_id: Vec::new() }
     }
 
     /// Adds the line of the record that comes next.
@@ -75,9 +83,10 @@ impl Transcript {
         self.lines.push(Line { record, end: self.text.len() });
     }
 
-    /// With all its lines, and no room for more.
+    /// With all its lines, of which this is the sum, and no room for more.
     #[must_use]
-    pub fn finished(mut self) -> Self {
+    pub fn finished(mut self, sum: Sum) -> Self {
+        self.sum = sum;
         self.text.shrink_to_fit();
         self.lines.shrink_to_fit();
         self.by_id = (0..self.lines.len()).collect();
@@ -87,7 +96,7 @@ impl Transcript {
 
     /// What it takes in memory when it is finished; up to twice as much until then.
     pub fn bytes(&self) -> usize {
-        self.text.len() + self.lines.len() * (LINE - size_of_val("\n"))
+        self.text.len() + self.lines.len() * LINE
     }
 
     /// Whether it is of these texts.
@@ -100,8 +109,8 @@ impl Transcript {
         self.sum
     }
 
-    /// Where the line of a record is.
-    fn find(&self, id: Uuid) -> Option<usize> {
+    /// Which line is of a record.
+    pub fn find(&self, id: Uuid) -> Option<usize> {
         let place = self.by_id.binary_search_by_key(&id, |place| self.lines[*place].record.id);
         place.ok().map(|place| self.by_id[place])
     }
@@ -146,9 +155,8 @@ pub(super) struct Passage<'t> {
 }
 
 impl<'t> Passage<'t> {
-    /// Leaves out the lines of these records.
-    pub fn without(transcript: &'t Transcript, ids: &[Uuid]) -> Self {
-        let mut hidden: Vec<_> = ids.iter().filter_map(|id| transcript.find(*id)).collect();
+    /// Leaves out these lines.
+    pub fn without(transcript: &'t Transcript, mut hidden: Vec<usize>) -> Self {
         hidden.sort_unstable();
         hidden.dedup();
         let rows = transcript.lines.len() - hidden.len();
@@ -175,8 +183,6 @@ impl<'t> Passage<'t> {
 mod tests {
     use super::*;
 
-    const SUM: Sum = Sum { count: 10, hash: 0 };
-
     fn origin() -> Origin {
         Origin::new("HOLNG", "1")
     }
@@ -195,9 +201,9 @@ mod tests {
         let ids = [8, 9, 6, 7, 4, 5, 2, 3, 0, 1];
         let lines = ids.map(|id| id.to_string());
         let records = ids.into_iter().zip(dates).map(|(id, date)| record(id, 1, date));
-        let mut transcript = Transcript::new(origin(), SUM);
+        let mut transcript = Transcript::new(origin());
         records.zip(lines).for_each(|(record, line)| transcript.push(record, &line));
-        transcript.finished()
+        transcript.finished(Sum { count: 10, hash: 0 })
     }
 
     #[test]
@@ -208,14 +214,15 @@ mod tests {
             .map(|(id, version)| follower.find(&record(id, version, None)));
         let expected = ["8", "", "6", "3", "0", "7", "", "4", "1", "1"].map(|line| Some(line).filter(|line| !line.is_empty()));
         assert_eq!(found, expected);
-        assert_eq!(Follower::new(&Transcript::new(origin(), SUM)).find(&record(8, 1, None)), None);
+        assert_eq!(Follower::new(&Transcript::new(origin())).find(&record(8, 1, None)), None);
     }
 
     #[test]
     fn a_passage_stops_at_places_and_leaves_lines_out() {
         let transcript = transcript();
-        let ids = [9, 1, 2, 77, 2].map(Uuid::from_u128);
-        let mut passage = Passage::without(&transcript, &ids);
+        let hidden: Vec<_> = [9, 1, 2, 77, 2].into_iter().filter_map(|id| transcript.find(Uuid::from_u128(id))).collect();
+        assert_eq!(hidden, [1, 9, 6, 6]);
+        let mut passage = Passage::without(&transcript, hidden.clone());
         assert_eq!(passage.rows, 7);
         let mut up_to = |date, id| passage.up_to(Some(Place::new(date, Uuid::from_u128(id)))).concat();
         let pieces = [
@@ -230,8 +237,8 @@ mod tests {
         ];
         assert_eq!(pieces, ["", "8\n", "6\n", "", "7\n4\n5\n", "3\n", "", "0\n"]);
         assert_eq!(passage.up_to(None).concat(), "");
-        assert_eq!(Passage::without(&transcript, &ids).up_to(None).concat(), "8\n6\n7\n4\n5\n3\n0\n");
-        assert_eq!(Passage::without(&transcript, &[]).up_to(None), ["8\n9\n6\n7\n4\n5\n2\n3\n0\n1\n"]);
+        assert_eq!(Passage::without(&transcript, hidden).up_to(None).concat(), "8\n6\n7\n4\n5\n3\n0\n");
+        assert_eq!(Passage::without(&transcript, Vec::new()).up_to(None), ["8\n9\n6\n7\n4\n5\n2\n3\n0\n1\n"]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) async fn send(
     if asked == Asked::InOnePiece
         && let Some(rows) = transcribed::send(snapshot, query, origin, texts, outlet).await?
     {
-        return Ok(Exported { rows, missing: 0 });
+        return Ok(Exported { rows, missing: 0, in_one_piece: true });
     }
     let origin = (asked != Asked::Never).then_some(origin);
     let mut sending = Sending { query, texts, origin, outlet, rows: 0, missing: 0 };
@@ -42,7 +42,7 @@ pub(super) async fn send(
     if !sending.send(snapshot, way).await? {
         sending.send(snapshot, Texts::Read).await?;
     }
-    Ok(Exported { rows: sending.rows, missing: sending.missing })
+    Ok(Exported { rows: sending.rows, missing: sending.missing, in_one_piece: false })
 }
 
 /// An export on its way.

@@ -87,7 +87,8 @@ async fn send_rows(
     to: &Sender<Result<Piece>>,
 ) -> Result<String> {
     let asked = if format == ExportFormat::Csv { Asked::Never } else { texts.asked(&query) };
-    let planning = if has_one_plan(&query, asked) { ONE_PLAN } else { "" };
+    let is_remembered = matches!(asked, Asked::Often | Asked::InOnePiece);
+    let planning = if is_remembered && has_one_plan(&query) { ONE_PLAN } else { "" };
     let mut snapshot = connection.begin_with(AssertSqlSafe([SNAPSHOT, SETTINGS, planning].concat())).await?;
     let moment = Moment::find(&mut snapshot, &query).await?;
     let mut outlet = Outlet::new(to);
@@ -103,11 +104,16 @@ async fn send_rows(
 }
 
 /// Whether an index gives all rows of any organization in order, without their records.
-fn has_one_plan(query: &PageQuery, asked: Asked) -> bool {
-    matches!(asked, Asked::Often | Asked::InOnePiece) && query.filter == Filter::default() && query.sort == Sort::default()
+fn has_one_plan(query: &PageQuery) -> bool {
+    query.filter == Filter::default() && query.sort == Sort::default()
 }
 
-/// The statements over the mirror of an export whose texts are remembered.
-pub(super) fn remembered_statements(query: &PageQuery) -> [Builder; 3] {
-    [statements::rows(query, Texts::Remembered), statements::mirrored(query, &[]), statements::sum(query)]
+/// The statements of an export whose texts are remembered: line by line, and what is asked again and again where fields are remembered
+/// in one piece.
+pub(super) fn remembered_statements(query: &PageQuery) -> Vec<Builder> {
+    let mut all = vec![statements::rows(query, Texts::Remembered)];
+    if query.fields.is_some() {
+        all.extend([statements::sum(query), statements::mirrored(query, None), statements::overlaid(query), statements::drafts(query)]);
+    }
+    all
 }

@@ -66,3 +66,42 @@ impl<'a> Outlet<'a> {
         self.to.send_timeout(Ok(Piece::Rows(rows)), PATIENCE).await.map_err(|_| Error::ExportCut)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::mpsc;
+
+    /// What the client gets of texts, of which those of an odd number are handed over in one.
+    async fn send(texts: &[String]) -> Vec<String> {
+        let (sender, mut receiver) = mpsc::channel(100);
+        let mut outlet = Outlet::new(&sender);
+        for (index, text) in texts.iter().enumerate() {
+            let sent = if index % 2 == 0 { outlet.push(text).await } else { outlet.hand_over(text.clone()).await };
+            sent.expect("there is room");
+        }
+        assert_eq!(outlet.bytes, texts.iter().map(String::len).sum::<usize>());
+        let mut pieces = vec![outlet.into_rest()];
+        drop(sender);
+        while let Some(Ok(Piece::Rows(rows))) = receiver.recv().await {
+            pieces.insert(pieces.len() - 1, rows);
+        }
+        pieces
+    }
+
+    #[tokio::test]
+    async fn text_comes_in_its_order_and_in_chunks() {
+        for texts in [
+            vec!["ü".repeat(CHUNK)],
+            vec!["a".repeat(CHUNK - 1), String::new(), "ü".repeat(10)],
+            vec!["aü".repeat(CHUNK), "b".to_owned(), "ü".repeat(CHUNK / 2), "c".to_owned(), "d".repeat(CHUNK + 1)],
+            vec!["a".to_owned(), "b".to_owned(), "c".to_owned()],
+            vec!["a".repeat(CHUNK)],
+            vec![],
+        ] {
+            let pieces = send(&texts).await;
+            assert_eq!(pieces.concat(), texts.concat());
+            assert!(pieces.iter().all(|piece| piece.len() <= CHUNK), "{:?}", pieces.iter().map(String::len).collect::<Vec<_>>());
+        }
+    }
+}

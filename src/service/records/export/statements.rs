@@ -8,6 +8,9 @@ use crate::service::records::row::META_COLUMNS;
 use crate::service::records::statement::{Branch, Builder, Texts, branches, push_branch, push_mirror, splits_mirror, whole_segment};
 use crate::service::records::{PageQuery, predicates};
 
+/// Tells a record in a version from all others. It is the same in one server, and need not be the same in the next.
+const HASH: &str = "uuid_hash_extended(r.id, r.version)";
+
 /// All matching rows, one by one in order: the columns of `_meta` and the record's text; or for an export of some fields the id, the
 /// version of a row of the mirror, and the fields, which are one list of texts where those of the mirror are remembered.
 pub(in crate::service::records) fn rows(query: &PageQuery, texts: Texts) -> Builder {
@@ -49,11 +52,15 @@ pub(super) fn overlaid(query: &PageQuery) -> Builder {
     sql
 }
 
-/// The matching rows of the mirror in the default order, whatever overlays say of them: id, version, start, and fields.
-pub(super) fn mirrored(query: &PageQuery, fields: &[Field]) -> Builder {
+/// The matching rows of the mirror in the default order, whatever overlays say of them: id, version, start; and if fields are asked for,
+/// the hash of the version, and these.
+pub(super) fn mirrored(query: &PageQuery, fields: Option<&[Field]>) -> Builder {
     let mut sql = Builder::new("select r.id, r.version, r.forecast_start");
-    for field in fields {
-        sql.push(format_args!(", {}", field_column(*field)));
+    if let Some(fields) = fields {
+        sql.push(format_args!(", {HASH}"));
+        for field in fields {
+            sql.push(format_args!(", {}", field_column(*field)));
+        }
     }
     push_mirror(&mut sql, &query.reader);
     predicates::push_filter(&mut sql, &query.filter);
@@ -61,9 +68,9 @@ pub(super) fn mirrored(query: &PageQuery, fields: &[Field]) -> Builder {
     sql
 }
 
-/// How many they are, and the exclusive or of a hash of each with its version.
+/// How many they are, and the exclusive or of their hashes.
 pub(super) fn sum(query: &PageQuery) -> Builder {
-    let mut sql = Builder::new("select count(*), coalesce(bit_xor(uuid_hash_extended(r.id, r.version)), 0)");
+    let mut sql = Builder::new(format!("select count(*), coalesce(bit_xor({HASH}), 0)"));
     push_mirror(&mut sql, &query.reader);
     predicates::push_filter(&mut sql, &query.filter);
     sql
