@@ -47,7 +47,7 @@ pub struct Settings {
     pub queue_seconds: u32,
 
     /// Megabytes of records' texts that are remembered, so that pages that are asked for again come faster; lines of exports take up to
-    /// a quarter more.
+    /// half as much more.
     #[arg(long, env = "PFA_TEXT_MEMORY_MB", value_name = "MB", default_value = "32", global = true, value_parser = number_within::<0, 65_536>)]
     pub text_memory_mb: u32,
 
