@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use support::setting;
 
-/// Loads take a quarter of an hour for each million.
+/// Loads take five minutes for each million.
 const MOST_LOADED: u64 = 1_000_000;
 
 #[tokio::main]

@@ -1,7 +1,8 @@
 //! Exports: all matching records of one snapshot, sent while they are read.
 //!
 //! A task reads the rows and hands them over in chunks; it waits while the client takes them, so an
-//! export needs the memory of two chunks however many records it has; but see [`json`] for those that are asked for again and again.
+//! export needs the memory of two chunks however many records it has; but see [`json`] and [`transcribed`] for those that are asked for
+//! again and again.
 
 mod csv;
 mod json;
