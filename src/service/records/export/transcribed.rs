@@ -10,7 +10,7 @@ use crate::service::records::row::{BEFORE_FIELDS, read_cells};
 use crate::service::records::statement::Builder;
 use crate::service::records::text_of::TextOf;
 use crate::service::records::texts::{Origin, RecordTexts};
-use crate::service::records::transcript::{Follower, Passage, Place, Record, Sum, Transcript};
+use crate::service::records::transcript::{Follower, LINE, Passage, Place, Record, Sum, Transcript};
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -95,7 +95,11 @@ async fn mend(
     texts: &RecordTexts,
     known: &Transcript,
 ) -> Result<Option<Transcript>> {
-    let most_missing = MOST_MISSING.max(usize::try_from(sum.count).unwrap_or_default() / MISSING_PART);
+    let count = usize::try_from(sum.count).unwrap_or_default();
+    if count.saturating_mul(LINE) > texts.most_transcribed() {
+        return Ok(None);
+    }
+    let most_missing = MOST_MISSING.max(count / MISSING_PART);
     let (mut lines, mut missing) = (Vec::new(), Vec::new());
     let mut follower = Follower::new(known);
     let mut statement = statements::mirrored(query, None);
