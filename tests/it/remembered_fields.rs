@@ -139,6 +139,28 @@ async fn a_large_export_of_fields_is_whole_when_some_texts_are_missing() {
     }
 }
 
+/// In the middle of it, or before anything is read, it is found that memory has no room for all lines any more.
+#[tokio::test]
+async fn an_export_of_fields_that_has_outgrown_its_memory_is_whole() {
+    let app = test_app().await;
+    let equipment = "ü".repeat(200);
+    let record = |id: usize| json!({"pfaId": format!("{id:04}"), "equipment": equipment}).as_object().unwrap().clone();
+    let records: Vec<_> = (0..3_000).map(record).collect();
+    let fields = [Field::PfaId, Field::Equipment];
+    let fresh = app.service.clone().with_text_memory(0);
+    let memories = [200_000, 3_000_000].map(|bytes| app.service.clone().with_text_memory(bytes));
+    for (loaded, times) in [(&records[..100], 3), (&records[..], 4)] {
+        app.load("HOLNG", loaded).await;
+        let expected = export_fields(&fresh, None, &fields).await;
+        assert_eq!(expected.lines().count(), loaded.len());
+        for service in &memories {
+            for time in 1..=times {
+                assert!(export_fields(service, None, &fields).await == expected, "{time} of {} records", loaded.len());
+            }
+        }
+    }
+}
+
 /// However its rows have moved since it went out last, for everybody and in a sandbox by turns.
 #[tokio::test]
 async fn an_export_of_fields_goes_along_the_one_before() {

@@ -1,9 +1,9 @@
 //! Lines of an export in one piece: what the mirror has of a selection for everybody, in order, whatever overlays say of it.
 //!
 //! To ask the database for each row of an export and to look up each line was most of what an export of some fields took: 10 to 12.5 ms for
-//! 19,000 records, and 5 to 7 without it. A transcript
-//! has all lines, each of its version, and the [`Sum`] of these versions, which the database makes, mostly from an index: while it is the
-//! same nothing has changed, whoever might have changed it, and only the lines of overlays are put between those of the transcript.
+//! 19,000 records, and 5 to 7 without it. A transcript has all lines, each of its version, and the [`Sum`] of these versions, which the
+//! database makes, mostly from an index: while it is the same nothing has changed, whoever might have changed it, and only the lines of
+//! overlays are put between those of the transcript.
 
 use super::texts::Origin;
 use chrono::NaiveDate;
